@@ -1,0 +1,56 @@
+"The package's metadata agree with each other and with what the code imports."
+import ast, re, sys
+from configparser import ConfigParser
+from email.parser import Parser
+
+import pytest
+
+from conftest import ROOT
+
+CFG = ConfigParser(delimiters=['='])
+CFG.read(ROOT/'settings.ini', encoding='utf-8')
+CFG = CFG['DEFAULT']
+DISTS = {'sklearn': 'scikit-learn', 'ot': 'pot', 'PIL': 'pillow', 'yaml': 'pyyaml'}  # import name -> distribution
+
+
+def names(key):
+    "The lower-case distribution names in the setting `key`."
+    return {re.match(r'[\w.-]+', o.strip())[0].lower().replace('_', '-') for o in CFG[key].splitlines() if o.strip()}
+
+
+def imports(path):
+    "The top-level packages that the file imports at any level, but for imports guarded by try."
+    tree = ast.parse(path.read_text(encoding='utf-8'))
+    guarded = {id(o) for t in ast.walk(tree) if isinstance(t, ast.Try) for s in t.body for o in ast.walk(s)}
+    for o in ast.walk(tree):
+        if id(o) in guarded: continue
+        if isinstance(o, ast.Import): yield from (a.name.split('.')[0] for a in o.names)
+        elif isinstance(o, ast.ImportFrom) and o.level == 0: yield o.module.split('.')[0]
+
+
+def test_requirements_cover_imports():
+    "Whatever the library imports is required, so that the wheel works alone."
+    used = {o for p in (ROOT/'beckman_nb').rglob('*.py') for o in imports(p)} - set(sys.stdlib_module_names) - {'beckman_nb'}
+    used = {DISTS.get(o, o).lower().replace('_', '-') for o in used}
+    assert used <= names('requirements'), f'not in requirements: {sorted(used - names("requirements"))}'
+
+
+def test_version():
+    "The version in the package is the one in settings.ini, and the changelog has an entry for it."
+    assert f'__version__ = "{CFG["version"]}"' in (ROOT/'beckman_nb'/'__init__.py').read_text(encoding='utf-8')
+    assert f'## {CFG["version"]}' in (ROOT/'CHANGELOG.md').read_text(encoding='utf-8')
+
+
+def test_no_duplicate_docs_configuration():
+    "nbdev finds the one docs configuration through a link."
+    assert (ROOT/'nbs'/'_quarto.yml').is_symlink()
+    assert (ROOT/'nbs'/'_quarto.yml').resolve() == ROOT/'_quarto.yml'
+
+
+def test_metadata():
+    "The installed metadata carry the SPDX licence and the requirements of settings.ini."
+    from importlib.metadata import PackageNotFoundError, distribution
+    try: meta = Parser().parsestr(distribution('beckman_nb').read_text('METADATA') or '')
+    except PackageNotFoundError: pytest.skip('beckman_nb is not installed in this environment')
+    assert meta['License-Expression'] == CFG['license'] == 'Apache-2.0'
+    assert meta['Requires-Python'] == f'>={CFG["min_python"]}'
