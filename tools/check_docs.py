@@ -1,0 +1,139 @@
+#!/usr/bin/env python3
+"""Check the rendered site and the README: every link, anchor, label and picture resolves.
+
+    tools/check_docs.py [FOLDER]     default: _docs, next to README.md
+
+Fails on: a link or picture whose file is missing, an anchor that no element has, an unresolved cross reference, a
+picture without alternative text, an id or documented symbol that occurs twice on a page, math that was not converted,
+anything loaded from another host, a page that the sidebar does not reach, and a notebook that has no page."""
+import html, re, sys
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+ROOT = Path(__file__).resolve().parent.parent
+EXTERNAL = re.compile(r'^[a-z][a-z0-9+.-]*:|^//', re.I)
+LABEL = re.compile(r'\?@[\w-]+|(?<![\w`/])@(?:fig|tbl|eq|sec|lst)-[\w-]+')
+VOID = {'area', 'base', 'br', 'col', 'embed', 'hr', 'img', 'input', 'link', 'meta', 'source', 'track', 'wbr'}
+WIDEST = 100_000  # bytes of a picture
+
+
+class Page(HTMLParser):
+    "The ids, links, loaded files and visible text of one HTML page."
+    def __init__(self, path):
+        super().__init__()
+        self.path, self.ids, self.links, self.loads, self.prose, self.bad = path, [], [], [], [], []
+        self.stack, self.symbols, self.nav = [], [], set()
+        self.feed(path.read_text(encoding='utf-8'))
+
+    def inside(self, *tags): return any(t in tags for t, _ in self.stack)
+
+    def handle_starttag(self, tag, attrs):
+        a = dict(attrs)
+        if tag not in VOID: self.stack.append((tag, a.get('class') or ''))
+        if a.get('id'): self.ids.append(a['id'])
+        if tag == 'a' and a.get('href') is not None:
+            self.links.append(a['href'])
+            if self.inside('nav') or 'sidebar' in ' '.join(c for _, c in self.stack): self.nav.add(a['href'])
+        if tag == 'img':
+            if not (a.get('alt') or '').strip(): self.bad.append(f'picture without alternative text: {a.get("src", "")[:80]}')
+        for k in ('src', 'poster') + (('href',) if tag == 'link' and a.get('rel') in ('stylesheet', 'icon') else ()):
+            if a.get(k) and not a[k].startswith('data:'): self.loads.append(a[k])
+        if 'math' in (a.get('class') or '').split(): self.bad.append('math that was not converted')
+
+    def handle_endtag(self, tag):
+        while self.stack:
+            if self.stack.pop()[0] == tag: break
+
+    def handle_data(self, data):
+        if self.inside('style', 'script'): return
+        if self.inside('h3') and self.stack[-1][0] in ('h3', 'code'): self.symbols.append(data.strip())
+        if not self.inside('pre', 'code', 'title'): self.prose.append(data)
+
+
+def resolve(page, url, pages, where):
+    "What is wrong with the link `url` on `page`, or None."
+    path, _, anchor = url.partition('#')
+    target = (page.path if not path else (page.path.parent/unquote(path.split('?')[0])).resolve())
+    if target.is_dir(): target = target/'index.html'
+    if not target.exists(): return f'{where} to a missing file: {url}'
+    if anchor and target.suffix == '.html':
+        other = pages.get(target)
+        if other and unquote(anchor) not in other.ids: return f'{where} to a missing anchor: {url}'
+
+
+def check_site(docs):
+    "Every problem of the site in `docs`, as (page, problem)."
+    files = [p for p in sorted(docs.rglob('*.html')) if 'site_libs' not in p.parts]
+    pages, site = {p.resolve(): Page(p.resolve()) for p in files}, settings_url()
+    if not pages: yield docs, 'no page at all'
+    for page in pages.values():
+        for problem in page.bad: yield page.path, problem
+        for ident, n in Counter(page.ids).items():
+            if n > 1: yield page.path, f'id used {n} times: {ident}'
+        for sym, n in Counter(o for o in page.symbols if re.fullmatch(r'[\w.]+', o)).items():
+            if n > 1: yield page.path, f'documented {n} times: {sym}'
+        for m in LABEL.findall(' '.join(page.prose)): yield page.path, f'unresolved cross reference: {m}'
+        for url in page.links:
+            if site and url.startswith(site): yield page.path, f'link to the public site instead of a page: {url}'
+            elif not EXTERNAL.match(url):
+                problem = resolve(page, url, pages, 'link')
+                if problem: yield page.path, problem
+        for url in page.loads:
+            if EXTERNAL.match(url): yield page.path, f'loaded from another host: {url}'
+            else:
+                problem = resolve(page, url, pages, 'picture or style')
+                if problem: yield page.path, problem
+    index = pages.get((docs/'index.html').resolve())
+    if index:
+        reached = {(docs/o.partition('#')[0]).resolve() for o in index.nav if not EXTERNAL.match(o)}
+        for p in pages:
+            if p not in reached: yield p, 'not in the sidebar'
+    for img in docs.rglob('*'):
+        if img.suffix in ('.png', '.jpg', '.jpeg', '.svg') and img.stat().st_size > WIDEST and 'site_libs' not in img.parts:
+            yield img, f'picture larger than {WIDEST//1000} kB: {img.stat().st_size//1000} kB'
+    made = {p.relative_to(docs.resolve()).with_suffix('').as_posix() for p in pages}
+    for nb in sorted((ROOT/'nbs').rglob('*.ipynb')):
+        rel = nb.relative_to(ROOT/'nbs')
+        if any(o[0] in '_.' for o in rel.parts): continue
+        name = re.sub(r'^\d+[a-zA-Z0-9]*_', '', rel.name.lower()).removesuffix('.ipynb')
+        if rel.with_name(name).as_posix() not in made: yield nb, 'notebook without a page'
+
+
+def settings_url():
+    "The public address of the site, from settings.ini."
+    from configparser import ConfigParser
+    cfg = ConfigParser(delimiters=['='])
+    cfg.read(ROOT/'settings.ini', encoding='utf-8')
+    return (cfg['DEFAULT'].get('doc_host', '') + cfg['DEFAULT'].get('doc_baseurl', '')).rstrip('/')
+
+
+def check_readme(path, docs):
+    "Every problem of the README: relative links, pictures, references, and links to pages of the site."
+    prose = re.sub(r'^```.*?^```$', '', path.read_text(encoding='utf-8'), flags=re.M | re.S)
+    site = settings_url()
+    for m in LABEL.findall(re.sub(r'`[^`]*`', '', prose)): yield path, f'unresolved cross reference: {m}'
+    for alt, _ in re.findall(r'!\[([^\]]*)\]\(([^)]*)\)', prose):
+        if not alt.strip(): yield path, 'picture without alternative text'
+    for url in re.findall(r'\]\(([^)\s]+)\)', prose) + re.findall(r'\b(?:src|href)="([^"]+)"', prose):
+        target, _, anchor = html.unescape(url).partition('#')
+        if site and target.startswith(site):
+            page = docs/(target[len(site):].strip('/') or 'index.html')
+            if not page.exists(): yield path, f'link to a missing page of the site: {url}'
+            elif anchor and anchor not in Page(page).ids: yield path, f'link to a missing anchor of the site: {url}'
+        elif target and not EXTERNAL.match(target) and not (path.parent/unquote(target)).exists():
+            yield path, f'link to a missing file: {url}'
+
+
+def main():
+    docs = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT/'_docs')
+    if not docs.is_dir(): sys.exit(f'no such folder: {docs}')
+    problems = [*check_site(docs), *check_readme(ROOT/'README.md', docs)]
+    for path, problem in problems: print(f'{path.name}: {problem}')
+    n = len(list(docs.rglob('*.html')))
+    print(f'{n} pages and the README checked, {len(problems)} problems')
+    sys.exit(bool(problems))
+
+
+if __name__ == '__main__': main()
