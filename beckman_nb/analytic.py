@@ -99,7 +99,7 @@ def analytic_multipliers(marginals: Tensor, # `(N,B,C,H,W)`
     cap = w*params.mu
     d = (w*params.rho*(p - q)).clamp(-cap, cap)
     room = params.theta - params.kappa*average(p, w[..., 0, 0, 0]) - d.sum(0)
-    lift = torch.minimum(room/len(p), (cap - d).amin(0)).clamp(min=0)
+    lift = (1 - 1e-6)*torch.minimum(room/len(p), (cap - d).amin(0)).clamp(min=0)   # still inside after rounding to float32
     return d + torch.where(q == 0, lift, 0.)
 
 # %% ../nbs/02_analytic.ipynb #c030
