@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BeckmanParams', 'check_marginals', 'check_weights', 'per_marginal', 'average', 'primal_objective',
-           'cleaned_marginals', 'project_dual', 'dual_objective', 'duality_gap', 'relative']
+           'cleaned_marginals', 'project_dual', 'dual_objective', 'duality_gap', 'relative', 'convex_oracle']
 
 # %% ../nbs/01_beckmann.ipynb #c003
 import math
@@ -161,3 +161,40 @@ def relative(gap: Tensor, # `(B,)`, >= 0
             ) -> Tensor: # `(B,)`: gap as a share of the objective
     "Relative gap, safe where the objective is 0"
     return gap/primal.clamp(min=torch.finfo(torch.float64).tiny)
+
+# %% ../nbs/01_beckmann.ipynb #c030
+def _cvxpy_channel(p, w, prices):
+    "Solve (P) for one channel by CVXPY: `p` is `(N,H,W)` and `w` is `(N,)`, both NumPy float64"
+    import cvxpy as cp
+    n, h, wd = p.shape
+    shared = lambda **kw: [cp.Variable((h, wd), **kw) for _ in range(n)]
+    my, mx, x, r, q = shared(), shared(), shared(nonneg=True), shared(), cp.Variable((h, wd), nonneg=True)
+    down, right = torch.eye(h).numpy(), torch.eye(wd).numpy()
+    down[1:] -= torch.eye(h).numpy()[:-1]; down[:, -1] = 0                # my[i,j] - my[i-1,j], nothing through the border
+    right[:, 1:] -= torch.eye(wd).numpy()[:, :-1]; right[-1] = 0          # mx[i,j] - mx[i,j-1]
+    balance = [down @ my[i] + mx[i] @ right + x[i] - q - r[i] == 0 for i in range(n)]
+    length = lambda i: cp.sum(cp.norm(cp.vstack([cp.vec(my[i], order='C'), cp.vec(mx[i], order='C')]), 2, axis=0))
+    cost = sum(w[i]*(prices.lam*length(i) + prices.rho/2*cp.sum_squares(x[i] - p[i]) + prices.mu*cp.sum(cp.abs(r[i]))) for i in range(n))
+    pbar = sum(w[i]*p[i] for i in range(n))/w.sum()
+    cost += prices.theta*cp.sum(q) + prices.kappa/2*cp.sum_squares(q - pbar)
+    problem = cp.Problem(cp.Minimize(cost), balance + [q <= 1])
+    problem.solve(solver=cp.CLARABEL, tol_gap_abs=1e-11, tol_gap_rel=1e-11, tol_feas=1e-11)
+    return problem.value, [[a.value, b.value] for a, b in zip(my, mx)], [v.value for v in x], q.value, [c.dual_value for c in balance]
+
+# %% ../nbs/01_beckmann.ipynb #c031
+def convex_oracle(marginals: Tensor, # `(N,B,C,H,W)`, small: 12×12 pixels take a fraction of a second per channel
+                  params: BeckmanParams, # the prices
+                  weights=None, # `(N,)` or `(N,B)`, positive; 1 for each marginal by default
+                 ) -> dict: # float64 `value (B,)`, `flow (N,B,C,2,H,W)`, `x (N,B,C,H,W)`, `image (B,C,H,W)`, `multipliers (N,B,C,H,W)`
+    "Solve (P) with CVXPY and Clarabel, as an independent check; raises `ImportError` without cvxpy"
+    w = check_weights(weights, check_marginals(marginals)).double()
+    n, b, c, h, wd = marginals.shape
+    p, zeros = marginals.detach().double(), torch.zeros(n, b, c, h, wd, dtype=torch.float64)
+    out = dict(value=zeros.new_zeros(b), flow=zeros.new_zeros(n, b, c, 2, h, wd), x=zeros.clone(), image=zeros[0].clone(), multipliers=zeros.clone())
+    for i in range(b):
+        for j in range(c):
+            value, *found = _cvxpy_channel(p[:, i, j].numpy(), w[:, i].numpy(), params)
+            flow, x, q, d = (torch.tensor(v) for v in found)
+            out['value'][i] += value
+            out['flow'][:, i, j], out['x'][:, i, j], out['image'][i, j], out['multipliers'][:, i, j] = flow, x.clamp(min=0), q.clamp(0, 1), d
+    return out

@@ -22,8 +22,9 @@ def _step(p, w, z, omega, params):
     total, pbar = w.sum(0), (w*p).sum(0)/w.sum(0)
     tau_m, tau_q, sigma = 1/(2*omega), 1/(total*omega), omega/5
     m1 = m + tau_m[..., None]*grad(y)                     # -div^T = grad
-    length = m1.square().sum(-3, keepdim=True).sqrt()
-    m1 = m1*(1 - params.lam*tau_m[..., None]/length.clamp(min=1e-30)).relu()
+    reach = params.lam*tau_m[..., None]
+    length = torch.maximum(m1.square().sum(-3, keepdim=True), reach.square()/4).sqrt()   # never 0: differentiable at m=0
+    m1 = m1*(1 - reach/length).relu()
     q1 = (q - tau_q*(params.theta - (w*y).sum(0) - params.kappa*pbar))/(1 + tau_q*params.kappa)
     q1 = q1.clamp(0, 1)
     u = y + sigma*(div(2*m1 - m) - (2*q1 - q))
