@@ -165,13 +165,12 @@ def relative(gap: Tensor, # `(B,)`, >= 0
 # %% ../nbs/01_beckmann.ipynb #c030
 def _cvxpy_channel(p, w, prices):
     "Solve (P) for one channel by CVXPY: `p` is `(N,H,W)` and `w` is `(N,)`, both NumPy float64"
-    import cvxpy as cp
+    import cvxpy as cp, numpy as np
     n, h, wd = p.shape
     shared = lambda **kw: [cp.Variable((h, wd), **kw) for _ in range(n)]
     my, mx, x, r, q = shared(), shared(), shared(nonneg=True), shared(), cp.Variable((h, wd), nonneg=True)
-    down, right = torch.eye(h).numpy(), torch.eye(wd).numpy()
-    down[1:] -= torch.eye(h).numpy()[:-1]; down[:, -1] = 0                # my[i,j] - my[i-1,j], nothing through the border
-    right[:, 1:] -= torch.eye(wd).numpy()[:, :-1]; right[-1] = 0          # mx[i,j] - mx[i,j-1]
+    down, right = np.eye(h) - np.eye(h, k=-1), np.eye(wd) - np.eye(wd, k=1)
+    down[:, -1], right[-1] = 0, 0                                        # my[i,j] - my[i-1,j], nothing through the border
     balance = [down @ my[i] + mx[i] @ right + x[i] - q - r[i] == 0 for i in range(n)]
     length = lambda i: cp.sum(cp.norm(cp.vstack([cp.vec(my[i], order='C'), cp.vec(mx[i], order='C')]), 2, axis=0))
     cost = sum(w[i]*(prices.lam*length(i) + prices.rho/2*cp.sum_squares(x[i] - p[i]) + prices.mu*cp.sum(cp.abs(r[i]))) for i in range(n))
@@ -179,7 +178,8 @@ def _cvxpy_channel(p, w, prices):
     cost += prices.theta*cp.sum(q) + prices.kappa/2*cp.sum_squares(q - pbar)
     problem = cp.Problem(cp.Minimize(cost), balance + [q <= 1])
     problem.solve(solver=cp.CLARABEL, tol_gap_abs=1e-11, tol_gap_rel=1e-11, tol_feas=1e-11)
-    return problem.value, [[a.value, b.value] for a, b in zip(my, mx)], [v.value for v in x], q.value, [c.dual_value for c in balance]
+    flow = np.stack([np.stack([a.value, b.value]) for a, b in zip(my, mx)])
+    return problem.value, flow, np.stack([v.value for v in x]), q.value, np.stack([c.dual_value for c in balance])
 
 # %% ../nbs/01_beckmann.ipynb #c031
 def convex_oracle(marginals: Tensor, # `(N,B,C,H,W)`, small: 12×12 pixels take a fraction of a second per channel
@@ -194,7 +194,7 @@ def convex_oracle(marginals: Tensor, # `(N,B,C,H,W)`, small: 12×12 pixels take 
     for i in range(b):
         for j in range(c):
             value, *found = _cvxpy_channel(p[:, i, j].numpy(), w[:, i].numpy(), params)
-            flow, x, q, d = (torch.tensor(v) for v in found)
+            flow, x, q, d = (torch.from_numpy(v) for v in found)
             out['value'][i] += value
             out['flow'][:, i, j], out['x'][:, i, j], out['image'][i, j], out['multipliers'][:, i, j] = flow, x.clamp(min=0), q.clamp(0, 1), d
     return out
