@@ -19,20 +19,24 @@ def names(key):
 
 
 def imports(path):
-    "The top-level packages that the file imports at any level, but for imports guarded by try."
+    "The packages that the file imports outside try, as (name, whether a function does it when called)."
     tree = ast.parse(path.read_text(encoding='utf-8'))
-    guarded = {id(o) for t in ast.walk(tree) if isinstance(t, ast.Try) for s in t.body for o in ast.walk(s)}
+    within = lambda kinds: {id(o) for t in ast.walk(tree) if isinstance(t, kinds) for s in t.body for o in ast.walk(s)}
+    guarded, lazy = within(ast.Try), within((ast.FunctionDef, ast.AsyncFunctionDef))
     for o in ast.walk(tree):
         if id(o) in guarded: continue
-        if isinstance(o, ast.Import): yield from (a.name.split('.')[0] for a in o.names)
-        elif isinstance(o, ast.ImportFrom) and o.level == 0: yield o.module.split('.')[0]
+        if isinstance(o, ast.Import): yield from ((a.name.split('.')[0], id(o) in lazy) for a in o.names)
+        elif isinstance(o, ast.ImportFrom) and o.level == 0: yield o.module.split('.')[0], id(o) in lazy
 
 
 def test_requirements_cover_imports():
-    "Whatever the library imports is required, so that the wheel works alone."
-    used = {o for p in (ROOT/'beckman_nb').rglob('*.py') for o in imports(p)} - set(sys.stdlib_module_names) - {'beckman_nb'}
-    used = {DISTS.get(o, o).lower().replace('_', '-') for o in used}
-    assert used <= names('requirements'), f'not in requirements: {sorted(used - names("requirements"))}'
+    "What the library imports is required, so that the wheel works alone; oracles, imported when called, may be for development."
+    for path in (ROOT/'beckman_nb').rglob('*.py'):
+        for name, lazy in imports(path):
+            if name == 'beckman_nb' or name in sys.stdlib_module_names: continue
+            dist = DISTS.get(name, name).lower().replace('_', '-')
+            known = names('requirements') | (names('dev_requirements') if lazy else set())
+            assert dist in known, f'{path.name} imports {name}, which is not in requirements'
 
 
 def test_version():

@@ -63,8 +63,8 @@ def resolve(page, url, pages, where):
         if other and unquote(anchor) not in other.ids: return f'{where} to a missing anchor: {url}'
 
 
-def check_site(docs):
-    "Every problem of the site in `docs`, as (page, problem)."
+def check_site(docs, nbs=ROOT/'nbs'):
+    "Every problem of the site in `docs`, made from the notebooks in `nbs`, as (page, problem)."
     files = [p for p in sorted(docs.rglob('*.html')) if 'site_libs' not in p.parts]
     pages, site = {p.resolve(): Page(p.resolve()) for p in files}, settings_url()
     if not pages: yield docs, 'no page at all'
@@ -94,8 +94,8 @@ def check_site(docs):
         if img.suffix in ('.png', '.jpg', '.jpeg', '.svg') and img.stat().st_size > WIDEST and 'site_libs' not in img.parts:
             yield img, f'picture larger than {WIDEST//1000} kB: {img.stat().st_size//1000} kB'
     made = {p.relative_to(docs.resolve()).with_suffix('').as_posix() for p in pages}
-    for nb in sorted((ROOT/'nbs').rglob('*.ipynb')):
-        rel = nb.relative_to(ROOT/'nbs')
+    for nb in sorted(nbs.rglob('*.ipynb')) if nbs else []:
+        rel = nb.relative_to(nbs)
         if any(o[0] in '_.' for o in rel.parts): continue
         name = re.sub(r'^\d+[a-zA-Z0-9]*_', '', rel.name.lower()).removesuffix('.ipynb')
         if rel.with_name(name).as_posix() not in made: yield nb, 'notebook without a page'

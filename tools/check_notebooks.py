@@ -63,7 +63,7 @@ def undocumented(fn, comments, method):
     params = [*a.posonlyargs, *a.args, *([a.vararg] if a.vararg else []), *a.kwonlyargs]
     owner = {p.lineno: p.arg for p in params}  # of several parameters on one line, the comment is the last one's
     if fn.returns: owner[fn.returns.lineno] = 'return'
-    documented = {name for n, name in owner.items() if n in comments or (n - 1 in comments and n - 1 not in owner)}
+    documented = {name for n, name in owner.items() if n in comments or (n - 1 in comments and n > fn.lineno and n - 1 not in owner)}
     if method: params = params[1:]
     yield from (p.arg for p in params if p.arg not in documented)
     if fn.name != '__init__' and returns_value(fn) and 'return' not in documented: yield 'return'
@@ -90,7 +90,8 @@ def check_docments(src, tree):
     comments = {t.start[0] for t in tokenize.generate_tokens(io.StringIO(src).readline) if t.type == tokenize.COMMENT}
     for name, fn, method in functions(tree):
         if not ast.get_docstring(fn) and '.' not in name: yield f'{name} has no docstring'
-        for p in undocumented(fn, comments, method): yield f'{name}: no docment for {p}'
+        for p in undocumented(fn, comments, method):
+            yield f'{name}: no docment for {p}' + ('' if p != 'return' or fn.returns else ' (shown only beside an annotation: `)->type: # comment`)')
     for o in tree.body:
         if isinstance(o, ast.ClassDef) and public(o.name):
             if not ast.get_docstring(o) and not any(isinstance(m, FUNC) and m.name == '__init__' and ast.get_docstring(m) for m in o.body):

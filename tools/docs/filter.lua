@@ -1,6 +1,7 @@
 -- Cross references, captions, equation numbers and callouts, as Quarto writes them.
 local gfm = FORMAT:match('gfm') or FORMAT:match('commonmark') or FORMAT:match('markdown')
 local words = {fig = 'Figure', tbl = 'Table', eq = 'Equation', lst = 'Listing'}
+local callouts = {note = true, tip = true, warning = true, important = true, caution = true}
 local counts, refs = {}, {}
 local stringify = pandoc.utils.stringify
 
@@ -61,6 +62,7 @@ local function labelled_div(el)
   if is_caption then el.content:remove(#el.content) end
   local tbl = kind(el.identifier) == 'tbl'
   if gfm then
+    el.content = el.content:walk{Figure = figure}
     el.content:insert(tbl and 1 or #el.content + 1, pandoc.Para{pandoc.Emph(cap)})
     return el.content
   end
@@ -95,6 +97,7 @@ local function table_(el)
   if not kind(id) then return nil end
   local cap = caption_with(number(id), pandoc.utils.blocks_to_inlines(el.caption.long))
   el.caption.long = {pandoc.Plain(cap)}
+  if gfm then el.identifier = '' end
   return el
 end
 
@@ -109,7 +112,8 @@ local function equations(inlines)
       if inlines[j] and inlines[j].t == 'Str' then id, rest = inlines[j].text:match('^{#(eq%-[%w_%-]+)}(.*)$') end
       if id and id ~= '' then
         local n = number(id):match('%d+$')
-        out:insert(pandoc.Span({el, pandoc.Span({pandoc.Str('(' .. n .. ')')}, {class = 'eq-number'})}, {id = id, class = 'equation'}))
+        if gfm then out:insert(pandoc.Math('DisplayMath', el.text .. '\\tag{' .. n .. '}'))
+        else out:insert(pandoc.Span({el, pandoc.Span({pandoc.Str('(' .. n .. ')')}, {class = 'eq-number'})}, {id = id, class = 'equation'})) end
         if rest ~= '' then out:insert(pandoc.Str(rest)) end
         i, changed = j + 1, true
         goto continue
@@ -152,7 +156,7 @@ function Pandoc(doc)
     Div = function(el)
       for _, c in ipairs(el.classes) do
         local name = c:match('^callout%-(%a+)$')
-        if name then return callout(el, name) end
+        if callouts[name] then return callout(el, name) end
       end
       if kind(el.identifier) then return labelled_div(el) end
     end,
