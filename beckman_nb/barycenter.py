@@ -58,7 +58,7 @@ class _Implicit(torch.autograd.Function):
 
 # %% ../nbs/05_barycenter.ipynb #c010
 _solvers = dict(pdhg=pdhg)   # iterative solvers by name
-_adjoint_limits = dict(tol=1e-5, max_iters=2000)   # relative residual and iterations of the gradient's linear solve
+_adjoint_tol, _adjoint_iters = {torch.float32: 1e-5, torch.float64: 1e-9}, 5000   # relative residual and iterations of the gradient's linear solve
 
 def _default_solver(p): return 'pdhg'
 
@@ -78,7 +78,7 @@ def _barycenter(p, params, weights, method, tol, max_iters, init):
     if not solution.converged.all():
         warnings.warn(f"{(~solution.converged).sum()} of {p.shape[1]} barycenters did not reach tol={tol:g} within max_iters={max_iters}; "
                       f"their largest relative gap is {relative(solution.gap, solution.primal).max():.1e}", RuntimeWarning)
-    solved = _Implicit.apply(pr, wr, params, solution, *_adjoint_limits.values())
+    solved = _Implicit.apply(pr, wr, params, solution, _adjoint_tol[p.dtype], _adjoint_iters)
     return image.index_copy(0, rest, solved), rest, solution, name
 
 # %% ../nbs/05_barycenter.ipynb #c011
