@@ -208,4 +208,11 @@ d = { 'settings': { 'branch': 'main',
                                  'beckman_nb.pdhg._rebalance': ('pdhg.html#_rebalance', 'beckman_nb/pdhg.py'),
                                  'beckman_nb.pdhg._start': ('pdhg.html#_start', 'beckman_nb/pdhg.py'),
                                  'beckman_nb.pdhg._step': ('pdhg.html#_step', 'beckman_nb/pdhg.py'),
-                                 'beckman_nb.pdhg.pdhg': ('pdhg.html#pdhg', 'beckman_nb/pdhg.py')}}}
+                                 'beckman_nb.pdhg.pdhg': ('pdhg.html#pdhg', 'beckman_nb/pdhg.py')},
+            'beckman_nb.plot': { 'beckman_nb.plot._bar': ('plot.html#_bar', 'beckman_nb/plot.py'),
+                                 'beckman_nb.plot._draw': ('plot.html#_draw', 'beckman_nb/plot.py'),
+                                 'beckman_nb.plot._label_bars': ('plot.html#_label_bars', 'beckman_nb/plot.py'),
+                                 'beckman_nb.plot.plot_barycenters': ('plot.html#plot_barycenters', 'beckman_nb/plot.py'),
+                                 'beckman_nb.plot.plot_eps': ('plot.html#plot_eps', 'beckman_nb/plot.py'),
+                                 'beckman_nb.plot.plot_robustness': ('plot.html#plot_robustness', 'beckman_nb/plot.py'),
+                                 'beckman_nb.plot.show_rows': ('plot.html#show_rows', 'beckman_nb/plot.py')}}}
