@@ -121,7 +121,7 @@ def check_readme(path, docs):
         if site and target.startswith(site):
             page = docs/(target[len(site):].strip('/') or 'index.html')
             if not page.exists(): yield path, f'link to a missing page of the site: {url}'
-            elif anchor and anchor not in Page(page).ids: yield path, f'link to a missing anchor of the site: {url}'
+            elif anchor and not {anchor, anchor.rpartition('.')[0]} & set(Page(page).ids): yield path, f'link to a missing anchor of the site: {url}'
         elif target and not EXTERNAL.match(target) and not (path.parent/unquote(target)).exists():
             yield path, f'link to a missing file: {url}'
 
