@@ -24,12 +24,12 @@ def _slopes(t, p, w, params, pbar, ends):
     return total
 
 def _bracket(p, w, params):
-    "Last breakpoint where f' < 0 and first one where it is not, each with its f', and all breakpoints as pairs"
+    "Last knot where f' < 0 and first one where it is not, with f' there; f' at 0 and 1; and all breakpoints as pairs"
     reach, pbar = params.mu/params.rho, (w*p).sum(0)/w.sum(0) if params.kappa else None
     ends = [(pi - reach, pi + reach) for pi in p]
     nil = 8*torch.finfo(p.dtype).eps*(params.theta + params.mu*w.sum(0))
-    left, right = torch.full_like(p[0], -torch.inf), torch.full_like(p[0], torch.inf)
-    f_left, f_right = torch.zeros_like(left), torch.zeros_like(left)
+    left, right = torch.zeros_like(p[0]), torch.ones_like(p[0])
+    f_left, f_right = f_zero, f_one = [_slopes(t, p, w, params, pbar, ends) for t in (left, right)]
     for t in (t for pair in ends for t in pair):
         f = _slopes(t, p, w, params, pbar, ends)
         below = f < -nil
@@ -37,18 +37,17 @@ def _bracket(p, w, params):
         left, f_left = torch.where(better, t, left), torch.where(better, f, f_left)
         better = ~below & (t < right)
         right, f_right = torch.where(better, t, right), torch.where(better, f, f_right)
-    return left, f_left, right, f_right, ends
+    return left, f_left, right, f_right, f_zero >= -nil, f_one < -nil, ends
 
 # %% ../nbs/02_analytic.ipynb #c009
 def _solve_pixels(p, w, params):
     "Smallest minimiser of f on [0,1], active views there, and the slope of f' there; `p` is `(N,...)`"
-    left, f_left, right, f_right, ends = _bracket(p, w, params)
-    first, last = left.isinf(), right.isinf()                              # no breakpoint on that side
+    left, f_left, right, f_right, at_zero, at_one, ends = _bracket(p, w, params)
     share = -f_left/(f_right - f_left).clamp(min=torch.finfo(p.dtype).tiny)
-    q = torch.where(first | last, 0., left + (right - left)*share.clamp(0, 1))
-    if params.kappa: q = torch.where(first, right - f_right/params.kappa, torch.where(last, left - f_left/params.kappa, q))
-    active = torch.stack([(low <= left) & (high >= right) for low, high in ends])
-    return q.clamp(0, 1), active, params.kappa + params.rho*(w*active).sum(0)
+    q = left + (right - left)*share.clamp(0, 1)
+    q = torch.where(at_zero, 0., torch.where(at_one, 1., q)).clamp(0, 1)
+    active = torch.stack([(low <= left) & (high >= right) for low, high in ends]).to(p)
+    return q, active, params.kappa + params.rho*(w*active).sum(0)
 
 # %% ../nbs/02_analytic.ipynb #c011
 class _Analytic(torch.autograd.Function):

@@ -8,6 +8,7 @@ __all__ = ['BarycenterResult', 'beckman_barycenter']
 # %% ../nbs/05_barycenter.ipynb #c003
 import warnings
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -57,6 +58,21 @@ class _Implicit(torch.autograd.Function):
         return dp, dw, None, None, None, None
 
 # %% ../nbs/05_barycenter.ipynb #c010
+@cache
+def _kernels():
+    "The compiled solvers, or None (and one warning) where they cannot be had"
+    try: from beckman_nb import kernels
+    except Exception as e:
+        warnings.warn(f"the fused solvers are not available ({type(e).__name__}: {e}); the torch reference runs instead", RuntimeWarning)
+        return None
+    return kernels
+
+def _closed_form(p, params, weights, certify):
+    "Analytic barycenter, and which images it is certified for if asked; compiled on the CPU"
+    if p.device.type == 'cpu' and _kernels(): return _kernels().fused_analytic(p, params, weights)
+    image = analytic_barycenter(p, params, weights)
+    return image, transport_inactive(p, params, weights, image.detach()) if certify else None
+
 _solvers = dict(pdhg=pdhg)   # iterative solvers by name
 _adjoint_tol, _adjoint_iters = {torch.float32: 1e-5, torch.float64: 1e-9}, 5000   # relative residual and iterations of the gradient's linear solve
 
@@ -67,8 +83,8 @@ def _barycenter(p, params, weights, method, tol, max_iters, init):
     every = torch.arange(p.shape[1], device=p.device)
     if method in _solvers: rest, image = every, torch.zeros_like(p[0])
     else:
-        image = analytic_barycenter(p, params, weights)
-        rest = every[~transport_inactive(p, params, weights, image.detach())] if method == 'auto' else every[:0]
+        image, certified = _closed_form(p, params, weights, certify=method == 'auto')
+        rest = every[~certified] if method == 'auto' else every[:0]
     name = method if method in _solvers else _default_solver(p)
     if len(rest) == 0: return image, rest, None, name
     pr, wr = p[:, rest], weights[:, rest]
