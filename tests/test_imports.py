@@ -1,6 +1,6 @@
 "Every exported module imports, and the solver modules stay free of fastai and matplotlib."
-import importlib.util
 from ast import literal_eval
+from functools import cache
 from importlib.metadata import entry_points
 
 import pytest
@@ -9,6 +9,7 @@ from conftest import ROOT
 
 SOLVER = ['grid', 'beckmann', 'analytic', 'pdhg', 'kernels', 'barycenter', 'marginals', 'layer']
 TORCH_ONLY = SOLVER + ['models', 'attacks', 'evaluate']  # run where fastai is missing
+HEAVY = ('fastai', 'fastcore', 'matplotlib', 'sklearn', 'cvxpy', 'ot')
 
 
 def modules():
@@ -28,26 +29,34 @@ def test_index_is_complete():
     assert modules() == files()
 
 
+IMPORT = f"""
+import sys, importlib
+m = importlib.import_module(sys.argv[1])
+for o in m.__all__: getattr(m, o)
+print(*[o for o in {HEAVY} if o in sys.modules])
+"""
+
+
+@pytest.fixture(scope='session')
+def imported(run_python):
+    "A function that imports a module in a process of its own, once, and says how that ended."
+    return cache(lambda name: run_python(IMPORT, name))
+
+
 @pytest.mark.parametrize('name', modules())
-def test_import(name, run_python):
+def test_import(name, imported):
     "The module imports in a fresh process, and everything in its `__all__` exists."
-    res = run_python(f'import {name} as m; [getattr(m, o) for o in m.__all__]')
+    res = imported(name)
     assert res.returncode == 0, res.stderr
-
-
-def loaded_after(name, run_python):
-    "Which of the heavy packages are loaded once module `name` is imported."
-    heavy = ('fastai', 'fastcore', 'matplotlib', 'sklearn', 'cvxpy', 'ot')
-    res = run_python(f'import sys, {name}; print(*[o for o in {heavy} if o in sys.modules])')
-    assert res.returncode == 0, res.stderr
-    return set(res.stdout.split())
 
 
 @pytest.mark.parametrize('name', [m for m in modules() if m.split('.')[-1] in TORCH_ONLY])
-def test_light_imports(name, run_python):
+def test_light_import(name, imported):
     "Solver modules load neither fastai, fastcore nor matplotlib; models, attacks and evaluate do not load fastai."
-    banned = {'fastai', 'fastcore', 'matplotlib', 'cvxpy', 'ot'} if name.split('.')[-1] in SOLVER else {'fastai', 'cvxpy', 'ot'}
-    assert not loaded_after(name, run_python) & banned
+    res = imported(name)
+    assert res.returncode == 0, res.stderr
+    banned = set(HEAVY) if name.split('.')[-1] in SOLVER else {'fastai', 'cvxpy', 'ot'}
+    assert not set(res.stdout.split()) & banned
 
 
 def test_console_scripts():
