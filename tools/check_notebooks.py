@@ -61,12 +61,14 @@ def undocumented(fn, comments, method):
     "The parameters of `fn` (and 'return') without a docment, by fastcore's rule: a comment on its line or right above."
     a = fn.args
     params = [*a.posonlyargs, *a.args, *([a.vararg] if a.vararg else []), *a.kwonlyargs]
-    owner = {p.lineno: p.arg for p in params}  # of several parameters on one line, the comment is the last one's
-    if fn.returns: owner[fn.returns.lineno] = 'return'
-    documented = {name for n, name in owner.items() if n in comments or (n - 1 in comments and n > fn.lineno and n - 1 not in owner)}
     if method: params = params[1:]
+    owner = {p.lineno: p.arg for p in params}  # of several parameters on one line, the comment is the last one's
+    ends = fn.returns.lineno if fn.returns else fn.body[0].lineno - 1  # `)->type: # comment`, or at least `): # comment`
+    if fn.returns or ends not in owner: owner[ends] = 'return'
+    documented = {name for n, name in owner.items() if n in comments or (n - 1 in comments and n > fn.lineno and n - 1 not in owner)}
     yield from (p.arg for p in params if p.arg not in documented)
-    if fn.name != '__init__' and returns_value(fn) and 'return' not in documented: yield 'return'
+    gives = fn.name != '__init__' and returns_value(fn) and not any('contextmanager' in ast.unparse(d) for d in fn.decorator_list)
+    if gives and 'return' not in documented: yield 'return'
 
 
 def public(name): return not name.startswith('_')
@@ -91,7 +93,7 @@ def check_docments(src, tree):
     for name, fn, method in functions(tree):
         if not ast.get_docstring(fn) and '.' not in name: yield f'{name} has no docstring'
         for p in undocumented(fn, comments, method):
-            yield f'{name}: no docment for {p}' + ('' if p != 'return' or fn.returns else ' (shown only beside an annotation: `)->type: # comment`)')
+            yield f'{name}: no docment for {p}'
     for o in tree.body:
         if isinstance(o, ast.ClassDef) and public(o.name):
             if not ast.get_docstring(o) and not any(isinstance(m, FUNC) and m.name == '__init__' and ast.get_docstring(m) for m in o.body):
