@@ -20,9 +20,8 @@ from PIL import Image
 from torchvision.datasets import CIFAR10,CIFAR100
 
 from fastcore.basics import patch
-from fastai.data.core import Datasets,TfmdDL
+from fastai.data.core import DataLoaders,Datasets,TfmdDL
 from fastai.data.external import fastai_path
-from fastai.data.load import DataLoader
 from fastai.data.transforms import Categorize,IntToFloatTensor
 from fastai.torch_core import TensorCategory,TensorImage,TensorImageBW
 from fastai.vision.augment import RandTransform
@@ -128,7 +127,7 @@ def _digits():
 # %% ../nbs/20_data.ipynb #c030
 def data_root(
     root=None # folder that holds the data sets; default: the variable `BECKMAN_DATA`, then fastai's data folder
-)->Path:
+)->Path: # which need not exist
     "The folder in which data sets are looked for"
     root = root or os.environ.get('BECKMAN_DATA')
     return Path(root).expanduser() if root else fastai_path('data')
@@ -267,16 +266,22 @@ def load_arrays(
     raise ValueError(f'{path} is none of: an .npz file, a CIFAR folder, a folder or archive in the layout of Tiny ImageNet')
 
 # %% ../nbs/20_data.ipynb #c064
-def row_image(row:dict)->torch.Tensor:
-    "The image of a row, still bytes (C,H,W)"
+def row_image(
+    row:dict # a row: `image`, bytes (C,H,W) in NumPy, and `label`
+)->torch.Tensor: # the same bytes
+    "The image of a row"
     return torch.from_numpy(row['image'])
 
-def row_label(row:dict)->str:
-    "The class name of a row"
+def row_label(
+    row:dict # a row
+)->str: # the class name
+    "The label of a row"
     return row['label']
 
-def as_image(x:torch.Tensor)->TensorImage:
-    "`TensorImage`, or its grey variety where there is one channel (so that it is shown in grey)"
+def as_image(
+    x:torch.Tensor # (...,C,H,W)
+)->TensorImage: # its grey variety where C is 1, so that it is shown in grey
+    "The tensor as what fastai calls an image"
     return (TensorImageBW if x.shape[-3]==1 else TensorImage)(x)
 
 # %% ../nbs/20_data.ipynb #c066
@@ -327,7 +332,7 @@ def get_dls(
     augment=True,         # True (see `ShiftMirror`), False, or a list of batch transforms
     device=None,          # default: fastai's `default_device()`
     download:bool=True    # let torchvision download CIFAR when its folder is missing
-): # fastai `DataLoaders`: x float32 in [0,1] (B,C,H,W), y `TensorCategory`; `dls.valid` is the test split in its order
+)->DataLoaders: # x float32 in [0,1] (B,C,H,W), y `TensorCategory`; `dls.valid` is the test split in its order
     "fastai `DataLoaders` over a data set in memory, without normalisation"
     a = load_arrays(name_or_path, root, download).subset(n_train, n_valid, seed)
     if size is not None: a = a.resize(size)

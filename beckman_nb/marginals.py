@@ -118,12 +118,12 @@ class Rotations(Views):
         return tuple(o.round().long() for o in _rotated(angle, H, W, torch.float32))
 
     @classmethod
-    def published(cls): # `Rotations` with two equal views
+    def published(cls)->'Rotations': # two equal views
         "What the paper's public code computes: +4 degrees, twice"
         return cls((4.,4.))
 
     @classmethod
-    def meant(cls): # `Rotations` with two views
+    def meant(cls)->'Rotations': # two views
         "What the paper's public code evidently meant: +4 and -4 degrees"
         return cls((4.,-4.))
 
