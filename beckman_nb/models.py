@@ -150,7 +150,7 @@ def wide_resnet(
     if widen < 1: raise ValueError(f'`widen` must be at least 1, not {widen}')
     return _he(_WideResNet(depth, widen, n_classes, in_channels, mean, std))
 
-# %% ../nbs/21_models.ipynb #c041
+# %% ../nbs/21_models.ipynb #c044
 def _read(path):
     "Whatever `path` holds, on the CPU"
     if not path.is_file(): raise FileNotFoundError(f'no checkpoint {path}')
@@ -162,7 +162,7 @@ def _read(path):
     except Exception as e:
         raise ValueError(f'{path} is not a checkpoint of tensors ({type(e).__name__}: {str(e).strip().splitlines()[0] if str(e) else ""})') from e
 
-# %% ../nbs/21_models.ipynb #c043
+# %% ../nbs/21_models.ipynb #c046
 _nests,_prefixes = ('state_dict','model_state_dict','net','model'),('module.','_orig_mod.')
 
 def _weights(o, key, path):
@@ -179,7 +179,7 @@ def _weights(o, key, path):
     while p:=next((p for p in _prefixes if all(k.startswith(p) for k in o)), None): o = {k[len(p):]: v for k,v in o.items()}
     return o
 
-# %% ../nbs/21_models.ipynb #c046
+# %% ../nbs/21_models.ipynb #c049
 def _few(names): return ', '.join(names[:4]) + (f' and {len(names)-4} more' if len(names) > 4 else '')
 
 def _check_fit(have, want, optional, path):
@@ -197,7 +197,7 @@ def _check_fit(have, want, optional, path):
     bad = [k for k,v in have.items() if v.is_floating_point() and not torch.isfinite(v).all()]
     if bad: raise ValueError(f'{path} holds NaN or inf in {_few(bad)}')
 
-# %% ../nbs/21_models.ipynb #c047
+# %% ../nbs/21_models.ipynb #c050
 def load_checkpoint(
     model:nn.Module, # any module; changed in place, and only when everything fits
     path,            # a file of `torch.save`, or .safetensors
