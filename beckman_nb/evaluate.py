@@ -5,14 +5,13 @@
 # %% auto #0
 __all__ = ['QUICK_STEPS', 'QUICK_TARGETS', 'PROTOCOLS', 'check_data', 'wilson', 'paired_interval', 'Comparison', 'compare',
            'Budget', 'under_attack', 'Logits', 'autoattack_package', 'auto_attack', 'perturbation', 'attack_block',
-           'Units', 'attack_all', 'autoattack_checks', 'margin', 'gradient_check', 'StraightThrough', 'exact_gradient',
-           'strongest', 'predict_right', 'network_block', 'defended_block', 'View', 'Darken', 'control_defences',
-           'Robustness', 'table', 'to_dict', 'from_dict', 'versions', 'fingerprint', 'robustness']
+           'Units', 'attack_all', 'autoattack_checks', 'gradient_check', 'StraightThrough', 'exact_gradient',
+           'attack_gradients', 'strongest', 'predict_right', 'network_block', 'defended_block', 'View', 'Darken',
+           'control_defences', 'Robustness', 'table', 'to_dict', 'from_dict', 'versions', 'fingerprint', 'robustness']
 
 # %% ../nbs/40_evaluate.ipynb #c004
-import copy, hashlib, importlib, importlib.metadata, importlib.util, math, platform, sys, time, warnings
-from collections import Counter
-from contextlib import contextmanager
+import copy, hashlib, importlib, importlib.metadata, importlib.util, math, platform, re, sys, time, warnings
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 import scipy, torch
 from fastprogress.fastprogress import progress_bar
@@ -21,6 +20,8 @@ from scipy.stats import binomtest, norm as gaussian
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
+from . import barycenter
+from .attacks import eval_mode, input_gradient, margin
 from .layer import Defended
 from .marginals import Rotations, Translations
 
@@ -147,15 +148,14 @@ def under_attack(
     *models # Modules to prepare; every one of their submodules is restored on leaving
 ):
     "Evaluation mode and frozen parameters, for as long as the attack lasts"
-    modes = [(m, m.training) for model in models for m in model.modules()]
     params = [(p, p.requires_grad) for model in models for p in model.parameters()]
-    try:
-        for m,_ in modes: m.training = False
-        for p,_ in params: p.requires_grad_(False)
-        yield
-    finally:
-        for m,mode in modes: m.training = mode
-        for p,req in params: p.requires_grad_(req)
+    with ExitStack() as stack:
+        for model in models: stack.enter_context(eval_mode(model))
+        try:
+            for p,_ in params: p.requires_grad_(False)
+            yield
+        finally:
+            for p,req in params: p.requires_grad_(req)
 
 # %% ../nbs/40_evaluate.ipynb #c032
 class Logits(nn.Module):
@@ -319,11 +319,12 @@ def _autograd_names(model, x, names):
 
 # %% ../nbs/40_evaluate.ipynb #c051
 _KINDS = {'randomized': 'random', 'probability distribution': 'probabilities', 'zero gradient': 'zero gradients',
-          'dynamic': 'dynamic', 'Square': 'square', 'classes': 'classes', 'DLR': 'classes', 'not finite': 'rejected', 'converge': 'solver'}
+          'dynamic': 'dynamic', 'Square': 'square', 'classes': 'classes', 'DLR': 'classes', 'not finite': 'rejected', 'barycenter': 'solver'}
 
 def _flag(message, status='warn', check=None):
     "A message of AutoAttack, of the solver or of ours, as an entry of `flags`"
     kind = check or next((v for k,v in _KINDS.items() if k in message), 'other')
+    if 'gradient of a barycenter' in message: status = 'note' # `attack_gradients` wants it so
     return dict(check=kind, status=status, message=message.replace(' See flags_doc.md for details.', ''))
 
 # %% ../nbs/40_evaluate.ipynb #c052
@@ -348,30 +349,19 @@ def autoattack_checks(
     return flags
 
 # %% ../nbs/40_evaluate.ipynb #c055
-def margin(
-    logits, # (B,K), K >= 2
-    y # Labels (B,)
-): # (B,), negative where the answer is wrong
-    "Logit of the right class minus the best other one"
-    other = logits.scatter(1, y[:, None], -math.inf).amax(1)
-    return logits.gather(1, y[:, None])[:, 0] - other
-
-# %% ../nbs/40_evaluate.ipynb #c056
 def gradient_check(
     model, # Module from images to logits, in evaluation mode
     x, # Clean images (B,C,H,W)
     y # Labels (B,)
 ): # list of `dict(check, status, message)`, empty when all gradients are finite and none is zero
     "Are the gradients that an attacker would follow there at all?"
-    with torch.enable_grad():
-        z = x.detach().requires_grad_()
-        g = torch.autograd.grad(margin(model(z), y).sum(), z)[0].flatten(1)
+    g = input_gradient(model, x, lambda logits: margin(logits, y)).flatten(1)
     zero, bad, flags = (g == 0).all(1).sum().item(), (~g.isfinite()).any(1).sum().item(), []
     if zero: flags.append(_flag(f'{zero} of {len(x)} images have a gradient of zero: the defence hides it', check='zero gradients'))
     if bad: flags.append(_flag(f'{bad} of {len(x)} images have a gradient that is not finite', 'fail', 'finite gradients'))
     return flags
 
-# %% ../nbs/40_evaluate.ipynb #c059
+# %% ../nbs/40_evaluate.ipynb #c058
 class _PassGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, defence): return defence(x).clone()
@@ -391,18 +381,28 @@ class StraightThrough(nn.Module):
         if out.shape != x.shape: raise ValueError(f"defence: maps {tuple(x.shape)} to {tuple(out.shape)}; it must keep the shape")
         return out
 
-# %% ../nbs/40_evaluate.ipynb #c061
+# %% ../nbs/40_evaluate.ipynb #c060
 def exact_gradient(
     defence # Module from images to images
-): # The same defence; a copy where some part of it had `backward='identity'`
+): # The same defence; a copy where some part of it had `backward_mode='identity'`
     "The defence with its true gradient"
-    if not any(getattr(m, 'backward', None) == 'identity' for m in defence.modules()): return defence
+    if not any(getattr(m, 'backward_mode', None) == 'identity' for m in defence.modules()): return defence
     defence = copy.deepcopy(defence)
     for m in defence.modules():
-        if getattr(m, 'backward', None) == 'identity': m.backward = 'exact'
+        if getattr(m, 'backward_mode', None) == 'identity': m.backward_mode = 'exact'
     return defence
 
-# %% ../nbs/40_evaluate.ipynb #c064
+# %% ../nbs/40_evaluate.ipynb #c063
+@contextmanager
+def attack_gradients(
+    iters=50 # Most iterations of the linear solve behind the gradient of a transport-active barycenter
+):
+    "Cheap gradients of transport-active barycenters, accurate enough to attack with"
+    old, barycenter._adjoint_iters = barycenter._adjoint_iters, iters
+    try: yield
+    finally: barycenter._adjoint_iters = old
+
+# %% ../nbs/40_evaluate.ipynb #c066
 def strongest(
     model, # Module from images to logits, in evaluation mode
     x, # Clean images (B,C,H,W) in [0,1]: one block
@@ -416,7 +416,7 @@ def strongest(
     with _private_seed(x, budget.seed), torch.no_grad(): adv = apgd.perturb(x, y, best_loss=True)
     return torch.where(_allowed(adv, x, budget)[:, None, None, None], adv, x)
 
-# %% ../nbs/40_evaluate.ipynb #c067
+# %% ../nbs/40_evaluate.ipynb #c069
 def predict_right(
     model, # Module from images to logits
     x, # Images (B,C,H,W)
@@ -429,7 +429,7 @@ def predict_right(
     if y.max() >= logits.shape[1]: raise ValueError(f"data: label {y.max().item()} but the model has {logits.shape[1]} classes")
     return logits.argmax(1) == y
 
-# %% ../nbs/40_evaluate.ipynb #c068
+# %% ../nbs/40_evaluate.ipynb #c070
 def network_block(
     net, # `Logits` of the bare network
     x, # Clean images (B,C,H,W): one block
@@ -448,7 +448,7 @@ def network_block(
     return dict(clean=clean, undefended=res['alive'], oblivious=res['alive'], adaptive=res['alive'] & right, adv=res['adv'], strong=strong,
                 worst=torch.where((res['alive'] & ~right)[:, None, None, None], strong, res['adv']), left=res['left'], messages=res['messages'])
 
-# %% ../nbs/40_evaluate.ipynb #c070
+# %% ../nbs/40_evaluate.ipynb #c072
 def defended_block(
     net, # Bare network
     defence, # Module from images to images
@@ -477,7 +477,7 @@ def defended_block(
     return {**out, 'exact': one['alive'], 'end_to_end': two['alive'], 'adaptive': two['alive'] & out['transfer'],
             'worst': worst, 'left': one['left'], 'messages': one['messages'] + two['messages']}
 
-# %% ../nbs/40_evaluate.ipynb #c074
+# %% ../nbs/40_evaluate.ipynb #c076
 class View(nn.Module):
     "The first of several marginals, as an image: a geometric change and nothing else"
     def __init__(self,
@@ -496,12 +496,12 @@ class Darken(nn.Module):
         self.by = by
     def forward(self, x): return (x - self.by).relu()
 
-# %% ../nbs/40_evaluate.ipynb #c075
+# %% ../nbs/40_evaluate.ipynb #c077
 def control_defences(): # dict of name to module
     "The controls that need no training: shift, rotation, darkening"
     return {'shift 1 px': View(Translations([(0, 1)])), 'rotate 4°': View(Rotations((4,))), 'darken 0.1': Darken(.1)}
 
-# %% ../nbs/40_evaluate.ipynb #c078
+# %% ../nbs/40_evaluate.ipynb #c080
 @dataclass(repr=False)
 class Robustness:
     "What an evaluation found"
@@ -521,8 +521,10 @@ class Robustness:
         return found[0]
 
     def compare(self, a, b, level=.95):
-        "Paired comparison `a - b` of two rows, each given as (network, defence, protocol)"
-        return compare(self.right[tuple(a)], self.right[tuple(b)], level)
+        "Paired comparison `a - b` of two rows, each given as (network, defence, protocol), on the images they share"
+        a, b = self.right[tuple(a)], self.right[tuple(b)]
+        n = min(len(a), len(b)) # rows on fewer images use the first ones
+        return compare(a[:n], b[:n], level)
 
     def __add__(self, other):
         "Rows of two evaluations of the same images, side by side"
@@ -531,14 +533,20 @@ class Robustness:
             raise ValueError(f"these evaluations differ in {differ}; their rows do not belong in one table")
         return Robustness(self.rows + other.rows, self.right | other.right, self.flags + other.flags, self.settings | other.settings, self.images | other.images)
 
-# %% ../nbs/40_evaluate.ipynb #c080
+# %% ../nbs/40_evaluate.ipynb #c082
 PROTOCOLS = ('clean', 'undefended', 'oblivious', 'adaptive')
+
+def _accuracy(right):
+    "Number of images, accuracy and interval from right-or-wrong per image"
+    k, n = int(right.sum()), len(right)
+    lo, hi = wilson(k, n)
+    return dict(n=n, correct=k, accuracy=k/n, lo=lo, hi=hi)
 
 def _cell(row):
     if row is None: return ''
     return f"{100*row['accuracy']:.1f} [{100*row['lo']:.1f}, {100*row['hi']:.1f}]"
 
-# %% ../nbs/40_evaluate.ipynb #c081
+# %% ../nbs/40_evaluate.ipynb #c083
 def table(
     result # `Robustness`
 ): # list of lists of strings, the first one the header
@@ -547,12 +555,15 @@ def table(
     cols = [p for p in PROTOCOLS if any(k[2] == p for k in at)]
     body = []
     for net,defence in dict.fromkeys((r['network'], r['defence']) for r in result.rows):
-        found = [at.get((net, defence, p)) or (at.get((net, 'none', p)) if p == 'undefended' else None) for p in cols]
-        n = max(r['n'] for r in found if r)
-        body.append([net, defence, str(n)] + [_cell(r) for r in found])
+        n = at[net, defence, 'clean']['n']
+        cells = [_cell(at.get((net, defence, p))) for p in cols]
+        if 'undefended' in cols and defence != 'none': # of the same images
+            right = result.right[net, 'none', 'undefended'][:n]
+            cells[cols.index('undefended')] = _cell(_accuracy(right))
+        body.append([net, defence, str(n)] + cells)
     return [['network', 'defence', 'n'] + cols] + body
 
-# %% ../nbs/40_evaluate.ipynb #c082
+# %% ../nbs/40_evaluate.ipynb #c084
 def _text(result, gap='\n'):
     "The table as Markdown that also reads well in a terminal, with the attack and the flags under it, `gap` between notes"
     lines = table(result)
@@ -566,10 +577,10 @@ def _text(result, gap='\n'):
     head = ['**QUICK evaluation: accuracies are too high, for demonstration only.**', ''] if result.quick else []
     return '\n'.join(head + out + ['', gap.join(foot)])
 
-# %% ../nbs/40_evaluate.ipynb #c083
+# %% ../nbs/40_evaluate.ipynb #c085
 Robustness.table, Robustness.__repr__, Robustness._repr_markdown_ = table, _text, lambda self: _text(self, '\n\n')
 
-# %% ../nbs/40_evaluate.ipynb #c085
+# %% ../nbs/40_evaluate.ipynb #c087
 def to_dict(self):
     "Everything but the images, ready for `json.dumps`"
     bits = {'/'.join(k): ''.join('01'[int(o)] for o in v) for k,v in self.right.items()}
@@ -582,7 +593,7 @@ def from_dict(d):
 
 Robustness.to_dict, Robustness.from_dict = to_dict, staticmethod(from_dict)
 
-# %% ../nbs/40_evaluate.ipynb #c087
+# %% ../nbs/40_evaluate.ipynb #c089
 def _named(o, default):
     "A dict of name to module; a `/` in a name would break the keys"
     named = {} if o is None else dict(o) if isinstance(o, dict) else {default: o}
@@ -592,11 +603,10 @@ def _named(o, default):
 
 def _make_row(network, defence, protocol, right, budget, attack, **more):
     "One row of the result from right-or-wrong per image"
-    lo, hi = wilson(right.sum(), len(right))
-    return dict(network=network, defence=defence, protocol=protocol, n=len(right), correct=int(right.sum()), accuracy=right.float().mean().item(),
-                lo=lo, hi=hi, attack=attack, budget=budget.label, quick=budget.quick, eps=budget.eps, norm=budget.norm, version=budget.version, seed=budget.seed, **more)
+    return dict(network=network, defence=defence, protocol=protocol, **_accuracy(right), attack=attack, budget=budget.label, quick=budget.quick,
+                eps=budget.eps, norm=budget.norm, version=budget.version, seed=budget.seed, **more)
 
-# %% ../nbs/40_evaluate.ipynb #c088
+# %% ../nbs/40_evaluate.ipynb #c090
 def versions(): # dict of name to version string
     "What this result was computed with"
     aa = autoattack_package().__name__
@@ -605,12 +615,12 @@ def versions(): # dict of name to version string
         except importlib.metadata.PackageNotFoundError: return 'not installed'
     return dict(python=platform.python_version(), torch=torch.__version__, scipy=scipy.__version__, **{aa: v(aa), 'beckman_nb': v('beckman_nb')})
 
-# %% ../nbs/40_evaluate.ipynb #c089
+# %% ../nbs/40_evaluate.ipynb #c091
 def fingerprint(x, y): # 12 hexadecimal digits
     "Tells one set of images and labels from another"
     return hashlib.sha256(x.cpu().numpy().tobytes() + y.cpu().numpy().tobytes()).hexdigest()[:12]
 
-# %% ../nbs/40_evaluate.ipynb #c090
+# %% ../nbs/40_evaluate.ipynb #c092
 @dataclass
 class _Plan:
     "The settings of one evaluation that its parts share"
@@ -621,20 +631,21 @@ class _Plan:
     block_size:int
     batch_size:int
     controls:dict # Name to module
+    n_of:dict # Name of a defence to the number of its images, where it is not all of them
     units:Units = None
 
     def budget_of(self, defence): return self.control_budget if defence in self.controls else self.budget
 
     def pieces(self, n, n_networks, defences, model, device):
         "How many pieces of work there will be"
-        def k(budget, twice=1): 
+        def k(budget, twice=1):
             names = auto_attack(model, budget, self.n_classes, device).attacks_to_run
             return len(names) if twice == 1 else 2*len(names) - ('square' in names)
-        per_net = k(self.budget) + 1
-        per_def = sum(k(self.budget_of(d), 2) for d in defences) if self.adaptive else 0
-        return math.ceil(n/self.block_size) * (n_networks*per_net + per_def)
+        def blocks(n): return math.ceil(n/self.block_size)
+        per_def = sum(blocks(min(n, self.n_of.get(d, n)))*k(self.budget_of(d), 2) for d in defences) if self.adaptive else 0
+        return blocks(n)*n_networks*(k(self.budget) + 1) + per_def
 
-# %% ../nbs/40_evaluate.ipynb #c091
+# %% ../nbs/40_evaluate.ipynb #c093
 def _gather(parts):
     "The blocks of one network and defence as one: images and answers in a row, counts added up"
     out = {k: torch.cat([p[k].cpu() for p in parts]) for k,v in parts[0].items() if isinstance(v, torch.Tensor)}
@@ -651,16 +662,20 @@ def _evaluate(network, net, defences, x, y, plan, device):
         bare = network_block(Logits(net, plan.batch_size), xb, yb, plan.budget, plan.n_classes, plan.units, f'{key}/none')
         parts['none'].append(bare)
         for d,defence in defences.items():
-            parts[d].append(defended_block(net, defence, xb, yb, bare, plan.budget_of(d), plan.n_classes,
+            m = min(plan.n_of.get(d, len(x)) - start, len(xb))
+            if m <= 0: continue
+            first = {k: v[:m] for k,v in bare.items() if isinstance(v, torch.Tensor)}
+            parts[d].append(defended_block(net, defence, xb[:m], yb[:m], first, plan.budget_of(d), plan.n_classes,
                                            plan.units, f'{key}/{d}', plan.batch_size, plan.adaptive))
     return {d: _gather(p) for d,p in parts.items()}
 
-# %% ../nbs/40_evaluate.ipynb #c092
+# %% ../nbs/40_evaluate.ipynb #c094
 def _flags(network, defence, target, found, x, y, plan):
     "What AutoAttack's checks, ours and the attacks themselves had to say about one network and defence"
-    xb, yb = x[:plan.block_size], y[:plan.block_size]
+    xb, yb = (o[:min(plan.block_size, len(found['clean']))] for o in (x, y))
     flags = autoattack_checks(target, xb, yb, plan.budget.version) + gradient_check(target, xb, yb)
-    for m,times in Counter(found['messages']).items(): flags.append(_flag(m + (f' ({times} times)' if times > 1 else '')))
+    said = {re.sub(r'[\d.]+(e[+-]\d+)?', '#', m): m for m in reversed(found['messages'])} # alike but for their numbers: the first one stands for all
+    flags += [_flag(m) for m in reversed(said.values())]
     left, n = list(found['left'].items()), len(found['clean'])
     if len(left) > 1 and left[-1][0] == 'square' and (gap := (left[-2][1] - left[-1][1])/n) > .002:
         flags.append(_flag(f'Square, which needs no gradient, still breaks {gap:.1%} of the images after the attacks that follow it'))
@@ -669,7 +684,7 @@ def _flags(network, defence, target, found, x, y, plan):
                            f"{found['oblivious'].float().mean():.1%}: the defence misleads them", check='end to end'))
     return [dict(network=network, defence=defence, **f) for f in flags]
 
-# %% ../nbs/40_evaluate.ipynb #c093
+# %% ../nbs/40_evaluate.ipynb #c095
 def _rows(network, defence, found, x, plan, protocols):
     "The rows of one network and defence, with the answers and images behind them"
     budget = plan.budget_of(defence)
@@ -679,7 +694,7 @@ def _rows(network, defence, found, x, plan, protocols):
     for p in ('clean', *protocols):
         if p not in found: continue
         ends = dict(undefended='adv', oblivious='adv', adaptive='worst').get(p)
-        more = dict(max_perturbation=perturbation(found[ends], x, budget.norm).max().item() if ends else 0.)
+        more = dict(max_perturbation=perturbation(found[ends], x[:len(found[p])], budget.norm).max().item() if ends else 0.)
         if p == 'adaptive':
             for part in ('exact', 'end_to_end', 'transfer'): more[part] = found[part].float().mean().item() if part in found else None
         rows.append(_make_row(network, defence, p, found[p], budget if p == 'adaptive' else plan.budget, how[p], **more))
@@ -687,7 +702,7 @@ def _rows(network, defence, found, x, plan, protocols):
         if ends: images[network, defence, p] = found[ends]
     return rows, right, images
 
-# %% ../nbs/40_evaluate.ipynb #c095
+# %% ../nbs/40_evaluate.ipynb #c097
 def robustness(
     model, # Network from images in [0,1] to logits, or a dict of name to network; the controls run on the first
     data, # `(images, labels)`: (n,C,H,W) in [0,1] and class numbers (n,)
@@ -700,6 +715,7 @@ def robustness(
     control_attacks=('apgd-ce', 'apgd-t'), # Attacks on the controls; `()`: all of them
     quick=False, # A few APGD steps instead of AutoAttack, labelled so everywhere
     n=None, # Use only the first `n` images
+    n_of=None, # dict of defence to a smaller number of images, for slow ones; the table shows it
     block_size=100, # Images attacked together; part of the result, since it fixes the random starts
     batch_size=None, # Most images in memory at once, no influence on the result; `None`: a block
     seed=0, # Of every random start
@@ -715,16 +731,17 @@ def robustness(
     ctrls = (control_defences() if controls is True else _named(controls or None, 'controls')) if protocols != ('undefended',) else {}
     budget = Budget(eps, norm, version, quick, seed)
     device = torch.device(device or next((p.device for p in next(iter(nets.values())).parameters()), 'cpu'))
-    plan = _Plan(budget, budget if quick else replace(budget, attacks=tuple(control_attacks)), 'adaptive' in protocols, 0, block_size, batch_size, ctrls)
+    plan = _Plan(budget, budget if quick else replace(budget, attacks=tuple(control_attacks)), 'adaptive' in protocols, 0,
+                 block_size, batch_size, ctrls, dict(n_of or {}))
     start = time.time()
-    with under_attack(*[m.to(device) for m in (*nets.values(), *barys.values(), *ctrls.values())]):
+    with attack_gradients(), under_attack(*[m.to(device) for m in (*nets.values(), *barys.values(), *ctrls.values())]):
         res = _all_networks(nets, barys, ctrls, x, y, plan, protocols, device, progress)
     if not keep_images: res.images = {}
-    res.settings = dict(asdict(budget), n=len(x), protocols=list(protocols), block_size=block_size, device=device.type, fingerprint=fingerprint(x, y),
+    res.settings = dict(asdict(budget), n=len(x), networks=list(nets), defences=list(barys), controls=list(ctrls), protocols=list(protocols), block_size=block_size, device=device.type, fingerprint=fingerprint(x, y),
                         seconds=round(time.time() - start, 1), seconds_by_stage=plan.units.seconds, versions=versions())
     return res
 
-# %% ../nbs/40_evaluate.ipynb #c096
+# %% ../nbs/40_evaluate.ipynb #c098
 def _check_protocols(protocols):
     "A tuple in the order of the table; oblivious accuracy is never reported alone"
     protocols = (protocols,) if isinstance(protocols, str) else tuple(protocols)
