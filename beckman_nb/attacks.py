@@ -76,7 +76,8 @@ def input_gradient(
     "Gradient of `objective(model(x)).sum()` with respect to the images only"
     with torch.inference_mode(False), torch.enable_grad():
         x = x.detach().clone().requires_grad_()
-        return torch.autograd.grad(objective(model(x)).sum(), x)[0]
+        loss = objective(model(x)).sum().as_subclass(torch.Tensor) # the loss of a fastai loop may be a subclass
+        return torch.autograd.grad(loss, x)[0]
 
 # %% ../nbs/30_attacks.ipynb #c025
 def _flat(t): return t.flatten(1)

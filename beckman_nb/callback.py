@@ -57,6 +57,7 @@ class _RecipeHelpers(Callback):
     def _objective(self):
         "Under MixUp and CutMix the attack climbs the mixed loss, otherwise what the recipe says"
         mixed = self.training and any(isinstance(cb, MixHandler) and cb.stack_y for cb in self.learn.cbs)
+        if mixed and getattr(self.recipe, 'kind', None)=='mart': raise ValueError("loss='mart' needs one label per image: MART does not go with MixUp or CutMix")
         return self._loss if mixed else None
 
     def _generator(self):
