@@ -52,7 +52,7 @@ def one_epoch(dls, name, **kwargs):
     print(f'{name}: train loss {values[0]:.3f}, valid loss {values[1]:.3f}, accuracy {values[2]:.3f}')
 
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 with tempfile.TemporaryDirectory() as folder:
     image_files(folder)
     block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label,
