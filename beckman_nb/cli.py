@@ -35,10 +35,10 @@ def demo_sizes(
 ): # dict with a number for each of them
     "What the demonstration uses of a data set"
     cost = max(arrays.x_train[0].numel()/3072, .5) # of one image, in CIFAR images
-    n_train = n_train or min(len(arrays.x_train), int(8000/cost))
-    epochs = epochs or min(max(round(48000/cost/n_train), 3), 16)
-    n_test = min(n_test or int(150/cost), len(arrays.x_test))
-    n_transport = min(n_test, n_transport or max(int(6/cost), 2))
+    n_train = n_train or min(len(arrays.x_train), int(10_000/cost))
+    epochs = epochs or min(max(round(80_000/cost/n_train), 3), 16)
+    n_test = min(n_test or int(200/cost), len(arrays.x_test))
+    n_transport = min(n_test, n_transport or max(int(10/cost), 2))
     return dict(n_train=n_train, n_test=n_test, n_transport=n_transport, epochs=epochs,
                 eps=eps or (.1 if arrays.name == 'digits' else 8/255))
 

@@ -737,7 +737,7 @@ def robustness(
     with attack_gradients(), under_attack(*[m.to(device) for m in (*nets.values(), *barys.values(), *ctrls.values())]):
         res = _all_networks(nets, barys, ctrls, x, y, plan, protocols, device, progress)
     if not keep_images: res.images = {}
-    res.settings = dict(asdict(budget), n=len(x), networks=list(nets), defences=list(barys), controls=list(ctrls), protocols=list(protocols), block_size=block_size, device=device.type, fingerprint=fingerprint(x, y),
+    res.settings = dict(asdict(budget), n=len(x), n_classes=plan.n_classes, networks=list(nets), defences=list(barys), controls=list(ctrls), protocols=list(protocols), block_size=block_size, device=device.type, fingerprint=fingerprint(x, y),
                         seconds=round(time.time() - start, 1), seconds_by_stage=plan.units.seconds, versions=versions())
     return res
 

@@ -61,7 +61,7 @@ def plot_barycenters(
 # %% ../nbs/45_plot.ipynb #c017
 _STYLE = dict(clean=dict(color='#bbbbbb', label='clean, no attack'), undefended=dict(color='#56b4e9', label='undefended network'),
               oblivious=dict(color='#fdf0d5', edgecolor='#e69f00', hatch='////', label='oblivious (not robustness)'),
-              adaptive=dict(color='#004488', label='adaptive'))
+              adaptive=dict(color='#4477aa', label='adaptive'))
 
 def _bar(ax, at, width, row, style):
     "One bar with its interval, in percent"
@@ -81,7 +81,7 @@ def plot_robustness(
     for i,group in enumerate(groups):
         for j,p in enumerate(protocols):
             if row := at.get((*group, p)): _bar(ax, i + (j - (len(protocols) - 1)/2)*width, width, row, _STYLE[p])
-    if ref := at.get((groups[0][0], 'none', 'adaptive')): ax.axhline(100*ref['accuracy'], color='#004488', linestyle='--', linewidth=.8)
+    if ref := at.get((groups[0][0], 'none', 'adaptive')): ax.axhline(100*ref['accuracy'], color='#4477aa', linestyle='--', linewidth=.8)
     _label_bars(ax, groups, result)
     return fig, ax
 

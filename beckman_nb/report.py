@@ -22,7 +22,8 @@ def _opening(result):
     labels = dict.fromkeys(r['budget'] for r in result.rows if r['protocol'] == 'adaptive')
     text = f"{s['n']} images, {s['norm']} perturbations of at most {s['eps']:.4g}; {'; '.join(labels)}."
     if result.quick: text += ' This was a QUICK attack: all accuracies under attack are too high, and nothing below is evidence of robustness.'
-    base = result.row(s['networks'][0], 'none', 'adaptive')
+    base, clean = (result.row(s['networks'][0], 'none', p) for p in ('adaptive', 'clean'))
+    if clean['lo'] <= 1/s['n_classes']: text += f" {base['network']} is hardly better than guessing even without an attacker: there is nothing to defend."
     return text + f" Without a defence, {base['network']} keeps {_pc(base)} of its answers right under attack."
 
 # %% ../nbs/50_report.ipynb #c009
@@ -51,6 +52,7 @@ def _decision(result, network, defence, control):
     "Is there a gain over equal-cost adversarial training?"
     c = result.compare((network, defence, 'adaptive'), (control, 'none', 'adaptive'))
     said = _SAY.get(c.outcome, f'no gain; on these images the barycenter does not help, and they exclude a gain of more than {100*c.hi:+.1f} points')
+    if c.outcome == 'no difference' and c.hi - c.lo > .2: said = 'no difference shown; these images are too few to say more'
     if result.quick and c.outcome != 'no difference': said = 'a difference that a full attack has to confirm before it may be called a gain or a loss'
     clean = result.compare((network, defence, 'clean'), (control, 'none', 'clean'))
     cost = '' if clean.outcome == 'no difference' else f" Its accuracy without an attacker differs by {_points(clean)}."
