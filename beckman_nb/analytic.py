@@ -52,16 +52,20 @@ def _solve_pixels(p, w, params):
 # %% ../nbs/02_analytic.ipynb #c011
 class _Analytic(torch.autograd.Function):
     "The analytic barycenter as a function of marginals `(N,B,C,H,W)` and weights `(N,B,1,1,1)`"
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, marginals, w, params):
-        q, active, slope = _solve_pixels(marginals, w, params)
+    def forward(marginals, w, params): return _solve_pixels(marginals, w, params)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        (marginals, w, ctx.params), (q, active, slope) = inputs, output
+        ctx.mark_non_differentiable(active, slope)
         ctx.save_for_backward(marginals, w, q, active, slope)
-        ctx.params = params
-        return q
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, upstream):
+    def backward(ctx, upstream, *_):
         p, w, q, active, slope = ctx.saved_tensors
         params, total = ctx.params, w.sum(0)
         free = (q > 0) & (q < 1)
@@ -80,7 +84,7 @@ def analytic_barycenter(marginals: Tensor, # `(N,B,C,H,W)`, finite and >= 0, flo
                        ) -> Tensor: # `(B,C,H,W)` in [0,1]: the best barycenter among those that move no mass, smallest where there are several
     "Barycenter under zero flow, exact and differentiable in marginals and weights"
     check_marginals(marginals)
-    return _Analytic.apply(marginals, per_marginal(check_weights(weights, marginals)), params)
+    return _Analytic.apply(marginals, per_marginal(check_weights(weights, marginals)), params)[0]
 
 # %% ../nbs/02_analytic.ipynb #c028
 def analytic_multipliers(marginals: Tensor, # `(N,B,C,H,W)`

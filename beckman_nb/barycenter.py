@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .beckmann import BeckmanParams, check_marginals, check_weights, per_marginal, cleaned_marginals, duality_gap, relative
-from .analytic import analytic_barycenter, analytic_multipliers, transport_inactive
+from .beckmann import BeckmanParams, check_marginals, check_weights, per_marginal, cleaned_marginals, duality_gap, is_traced, relative
+from .analytic import analytic_barycenter, analytic_multipliers, transport_impossible, transport_inactive
 from .pdhg import Solution, pdhg, _check_limits, _step
 
 # %% ../nbs/05_barycenter.ipynb #c007
@@ -69,6 +69,11 @@ def _kernels():
 
 def _closed_form(p, params, weights, certify):
     "Analytic barycenter, and which images it is certified for if asked; compiled on the CPU"
+    if is_traced(p):
+        if certify and not transport_impossible(params):
+            raise ValueError("method: whether mass moves depends on values that torch.compile and vmap cannot read; "
+                             "use method='analytic', or prices with 2*sqrt(2)*mu <= lam, at which it never does")
+        return analytic_barycenter(p, params, weights), None
     if p.device.type == 'cpu' and _kernels(): return _kernels().fused_analytic(p, params, weights)
     image = analytic_barycenter(p, params, weights)
     return image, transport_inactive(p, params, weights, image.detach()) if certify else None
@@ -84,7 +89,7 @@ def _barycenter(p, params, weights, method, tol, max_iters, init):
     if method in _solvers: rest, image = every, torch.zeros_like(p[0])
     else:
         image, certified = _closed_form(p, params, weights, certify=method == 'auto')
-        rest = every[~certified] if method == 'auto' else every[:0]
+        rest = every[:0] if certified is None or method == 'analytic' else every[~certified]
     name = method if method in _solvers else _default_solver(p)
     if len(rest) == 0: return image, rest, None, name
     pr, wr = p[:, rest], weights[:, rest]

@@ -9,7 +9,7 @@ __all__ = ['check_images', 'BeckmanBarycenter', 'Defended']
 import torch
 from torch import Tensor, nn
 
-from .beckmann import BeckmanParams, check_weights
+from .beckmann import BeckmanParams, check_weights, is_traced
 from .barycenter import BarycenterResult, beckman_barycenter, _barycenter
 from .marginals import Rotations
 
@@ -20,6 +20,7 @@ def check_images(x: Tensor, # `(B,C,H,W)`, any floating dtype, values in [0,1]
     if not isinstance(x, Tensor) or x.ndim != 4 or not x.is_floating_point() or x.numel() == 0:
         got = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
         raise ValueError(f"x: expected a non-empty float batch of images (B,C,H,W), got {got}")
+    if is_traced(x): return x
     low, high = (v.item() for v in x.detach().aminmax())
     if not (low >= -1e-4 and high <= 1 + 1e-4):
         raise ValueError(f"x: expected images in [0,1], got values from {low:.4g} to {high:.4g}; normalise inside the model, after the barycenter")
