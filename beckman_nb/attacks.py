@@ -273,8 +273,15 @@ class Attack:
         self.kind,self.eps,self.steps,self.step_size,self.norm = kind,eps,steps,step_size,norm
         self.objective,self.random_start = objective,random_start
 
-    def __call__(self, model, x, y, eps=None, objective=None, generator=None):
-        "Adversarial images of `x`; `eps` and `objective` for this call only"
+    def __call__(self,
+        model, # network, or any function from images to logits
+        x, # images (B, ...), in [0,1]
+        y, # labels (B,), or class probabilities (B, K)
+        eps=None, # radius for this call, the attack's own by default
+        objective=None, # what to climb in this call, the attack's own by default
+        generator=None, # `torch.Generator` of the random start
+    ): # adversarial images like `x`, in [0,1]
+        "Adversarial images of `x`"
         eps = self.eps if eps is None else eps
         if callable(eps): raise ValueError("eps is a schedule: say its value for this call with `eps=`")
         if callable(self.kind):
@@ -295,19 +302,40 @@ def _no_clock(name): return nullcontext()
 
 class Recipe:
     "How one batch makes a loss: subclasses say `views` and `penalty`"
-    def views(self, model, x, y, eps=None, objective=None, generator=None, clock=_no_clock):
-        "List of `View(name, images, weight)`, without gradient, the main view first"
+    def views(self,
+        model, # network that an attack may query
+        x, # images (B, ...), in [0,1]
+        y, # labels (B,), or class probabilities (B, K)
+        eps=None, # radius for this batch, the attack's own by default
+        objective=None, # what the attack climbs in this batch, its own by default
+        generator=None, # `torch.Generator` of everything random
+        clock=_no_clock, # `with clock('attack'):` and `with clock('barycenter'):` enclose those parts
+    ): # list of `View(name, images, weight)`, without gradient, the main view first
+        "What the network is to predict for this batch"
         return [View('clean', x, 1.)]
 
-    def penalty(self, preds, y):
-        "What is added to the weighted losses, from the predictions by name of view"
+    def penalty(self,
+        preds, # logits (B, K) by name of view
+        y, # labels
+    ): # scalar
+        "What is added to the weighted losses"
         return 0.
 
-    def rest(self, views, preds, y, loss_func=F.cross_entropy):
+    def rest(self,
+        views, # list from `views`
+        preds, # logits (B, K) by name of view
+        y, # labels
+        loss_func=F.cross_entropy, # function of (logits, y), a scalar
+    ): # scalar
         "The loss without the part of the first view"
         return sum(v.weight*loss_func(preds[v.name], y) for v in views[1:] if v.weight) + self.penalty(preds, y)
 
-    def loss(self, model, views, y, loss_func=F.cross_entropy):
+    def loss(self,
+        model, # network, in the mode it trains in
+        views, # list from `views`
+        y, # labels
+        loss_func=F.cross_entropy, # function of (logits, y), a scalar
+    ): # scalar, with gradient
         "The loss of a batch, from its views"
         preds = {v.name: model(v.images) for v in views}
         first = views[0]

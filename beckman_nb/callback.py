@@ -79,6 +79,7 @@ class RecipeCallback(_RecipeHelpers):
         seed=None, # of everything random; torch's initial seed by default
         amp=False, # attack in the mixed precision of the loop, too: faster, and safe with bf16; with fp16 small gradients vanish
     ):
+        if not awp>=0: raise ValueError(f"awp must be >= 0, got {awp}")
         self.recipe,self.eps,self.on_train,self.on_valid,self.awp,self.seed,self.amp = recipe,eps,train,valid,awp,seed,amp
         self.batch_views,self.moved,self.clock = [],None,_no_clock
 
@@ -170,6 +171,7 @@ class BeckmanTraining(RecipeCallback):
 # %% ../nbs/31_callback.ipynb #c045
 class _Columns(Callback):
     "Adds columns to the table of metrics for the duration of a fit or a validation"
+    remove_on_fetch = True # `FetchPredsCallback` predicts in the middle of a validation, which would start the counts anew
     def add_columns(self, **values):
         "One column per keyword: a function without arguments that returns its value"
         self.drop_columns()
@@ -261,6 +263,7 @@ def to_beckman(self:Learner, **kwargs):
 @patch
 def to_standard(self:Learner):
     "Train on the images as they come: the inverse of `to_adversarial` and `to_beckman`"
+    for cb in self._grab_cbs(RecipeCallback): cb._clear()
     return self.remove_cb(RecipeCallback)
 
 @patch
