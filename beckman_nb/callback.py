@@ -250,30 +250,36 @@ class DefendedPrediction(Callback):
 # %% ../nbs/31_callback.ipynb #c052
 @patch
 @delegates(AdversarialTraining)
-def to_adversarial(self:Learner, **kwargs):
+def to_adversarial(self:Learner,
+    **kwargs # arguments of `AdversarialTraining`
+): # the `Learner`
     "Train adversarially from now on; `to_standard` goes back"
     return self.to_standard().add_cb(AdversarialTraining(**kwargs))
 
 @patch
 @delegates(BeckmanTraining)
-def to_beckman(self:Learner, **kwargs):
+def to_beckman(self:Learner,
+    **kwargs # arguments of `BeckmanTraining`
+): # the `Learner`
     "Train on Beckman barycenters from now on; `to_standard` goes back"
     return self.to_standard().add_cb(BeckmanTraining(**kwargs))
 
 @patch
-def to_standard(self:Learner):
+def to_standard(self:Learner): # the `Learner`
     "Train on the images as they come: the inverse of `to_adversarial` and `to_beckman`"
     for cb in self._grab_cbs(RecipeCallback): cb._clear()
     return self.remove_cb(RecipeCallback)
 
 @patch
 @delegates(DefendedPrediction)
-def to_defended(self:Learner, **kwargs):
+def to_defended(self:Learner,
+    **kwargs # arguments of `DefendedPrediction`
+): # the `Learner`
     "Validate and predict on barycenters from now on; `to_undefended` goes back"
     return self.to_undefended().add_cb(DefendedPrediction(**kwargs))
 
 @patch
-def to_undefended(self:Learner):
+def to_undefended(self:Learner): # the `Learner`
     "Validate and predict on the images as they come: the inverse of `to_defended`"
     return self.remove_cb(DefendedPrediction)
 
@@ -289,7 +295,7 @@ class Stopwatch:
         finally: self.ms[name] = self.ms.get(name, 0.)+self.now()-t
 
     @staticmethod
-    def now():
+    def now(): # float
         "Milliseconds, once the GPU has done what it was asked to"
         if torch.cuda.is_available() and torch.cuda.is_initialized(): torch.cuda.synchronize()
         return 1000*time.perf_counter()
