@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['demo_sizes', 'train_more', 'demo_networks', 'demo_barycenters', 'demo_evaluation', 'beckman_demo']
 
-# %% ../nbs/90_cli.ipynb #c004
+# %% ../nbs/90_cli.ipynb #c006
 import copy, sys, time
 from pathlib import Path
 import torch
@@ -24,7 +24,7 @@ from .models import small_cnn
 from .plot import plot_barycenters
 from .report import verdict, write_report
 
-# %% ../nbs/90_cli.ipynb #c007
+# %% ../nbs/90_cli.ipynb #c009
 def demo_sizes(
     arrays, # `Arrays` with everything that was found
     n_train=None, # Training images; `None`: chosen
@@ -42,7 +42,7 @@ def demo_sizes(
     return dict(n_train=n_train, n_test=n_test, n_transport=n_transport, epochs=epochs,
                 eps=eps or (.1 if arrays.name == 'digits' else 8/255))
 
-# %% ../nbs/90_cli.ipynb #c010
+# %% ../nbs/90_cli.ipynb #c012
 def train_more(
     dls, # fastai `DataLoaders` of images in [0,1]
     net, # Network to start from; it is not changed
@@ -57,7 +57,7 @@ def train_more(
     learn.fit_one_cycle(epochs, lr)
     return learn.model.eval(), time.time() - start
 
-# %% ../nbs/90_cli.ipynb #c011
+# %% ../nbs/90_cli.ipynb #c013
 def demo_networks(
     dls, # fastai `DataLoaders` of images in [0,1]
     sizes, # What `demo_sizes` returned
@@ -76,7 +76,7 @@ def demo_networks(
         nets[name], seconds[name] = train_more(dls, nets.get(start, new), cb, epochs, lr, seed)
     return nets, seconds
 
-# %% ../nbs/90_cli.ipynb #c013
+# %% ../nbs/90_cli.ipynb #c015
 def demo_barycenters(
     size # Side of the images in pixels, for the price of transport
 ): # dict of name to layer
@@ -84,7 +84,7 @@ def demo_barycenters(
     moving = BeckmanBarycenter(Rotations.meant(), BeckmanParams.with_transport(size), tol=1e-3, max_iters=2000)
     return {'published': BeckmanBarycenter.published(), 'with transport': moving}
 
-# %% ../nbs/90_cli.ipynb #c016
+# %% ../nbs/90_cli.ipynb #c018
 def _save(nets, folder):
     "Weights of each network, for `load_checkpoint`"
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def _device(name):
     "A torch device, the GPU where there is one"
     return torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
 
-# %% ../nbs/90_cli.ipynb #c017
+# %% ../nbs/90_cli.ipynb #c019
 def demo_evaluation(
     nets, # dict of name to network
     arrays, # `Arrays` with the test images
@@ -114,7 +114,7 @@ def demo_evaluation(
     fig,_ = plot_barycenters(x[:4], cpu, names=[arrays.classes[i] for i in y[:4]])
     return res, fig
 
-# %% ../nbs/90_cli.ipynb #c018
+# %% ../nbs/90_cli.ipynb #c020
 @call_parse
 def beckman_demo(
     data:str='digits', # digits, cifar10, cifar100, tiny-imagenet, or a path to an .npz with x_train, y_train, x_test, y_test

@@ -14,7 +14,7 @@ import copy, hashlib, importlib, importlib.metadata, importlib.util, math, platf
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 import scipy, torch
-from fastprogress.fastprogress import progress_bar
+from fastprogress import progress_bar
 from scipy.optimize import brentq
 from scipy.stats import binomtest, norm as gaussian
 from torch import nn
@@ -25,7 +25,7 @@ from .attacks import eval_mode, input_gradient, margin
 from .layer import Defended
 from .marginals import Rotations, Translations
 
-# %% ../nbs/40_evaluate.ipynb #c008
+# %% ../nbs/40_evaluate.ipynb #c010
 def check_data(
     data, # `(images, labels)`: float tensor (n,C,H,W) in [0,1], integer tensor (n,)
     n=None # Use only the first `n`; `None`: all
@@ -43,7 +43,7 @@ def check_data(
                          "Normalisation belongs inside the model, after the defence")
     return x.float(), y.long()
 
-# %% ../nbs/40_evaluate.ipynb #c011
+# %% ../nbs/40_evaluate.ipynb #c013
 def wilson(
     k, # Number of right answers
     n, # Number of images, at least 1
@@ -53,7 +53,7 @@ def wilson(
     ci = binomtest(int(k), int(n)).proportion_ci(confidence_level=level, method='wilson')
     return float(ci.low), float(ci.high)
 
-# %% ../nbs/40_evaluate.ipynb #c015
+# %% ../nbs/40_evaluate.ipynb #c017
 def _tango(b, c, n, delta):
     "Tango's score statistic for the hypothesis that the paired difference is `delta`"
     B, C = delta*(2*n - b + c) - b - c, -c*delta*(1 - delta)
@@ -61,7 +61,7 @@ def _tango(b, c, n, delta):
     var = n*(2*q + delta*(1 - delta))
     return (b - c - n*delta) / math.sqrt(max(var, 1e-12))
 
-# %% ../nbs/40_evaluate.ipynb #c016
+# %% ../nbs/40_evaluate.ipynb #c018
 def paired_interval(
     b, # Number of images that only the first model gets right
     c, # Number of images that only the second model gets right
@@ -75,7 +75,7 @@ def paired_interval(
         return outer if sign*f(outer*(1 - 1e-9)) <= 0 else float(brentq(f, d, outer*(1 - 1e-9)))
     return end(-1., 1), end(1., -1)
 
-# %% ../nbs/40_evaluate.ipynb #c019
+# %% ../nbs/40_evaluate.ipynb #c021
 @dataclass(frozen=True)
 class Comparison:
     "Two models on the same images: the difference `a - b` of their accuracies, and what it is worth"
@@ -100,7 +100,7 @@ class Comparison:
         return (f"{100*self.difference:+.1f} points [{100*self.lo:+.1f}, {100*self.hi:+.1f}], "
                 f"McNemar p = {self.p:.2g}, {self.n} images: {self.outcome}")
 
-# %% ../nbs/40_evaluate.ipynb #c020
+# %% ../nbs/40_evaluate.ipynb #c022
 def compare(
     a, # Right or wrong per image, first model: boolean sequence (n,)
     b, # The same images, second model
@@ -115,7 +115,7 @@ def compare(
     lo, hi = paired_interval(only_a, only_b, n, level)
     return Comparison(n, a.float().mean().item(), b.float().mean().item(), (only_a - only_b)/n, lo, hi, p, only_a, only_b, level)
 
-# %% ../nbs/40_evaluate.ipynb #c024
+# %% ../nbs/40_evaluate.ipynb #c026
 @dataclass(frozen=True)
 class Budget:
     "What the attacker may do, and how hard it tries"
@@ -139,10 +139,10 @@ class Budget:
         only = ' + '.join(a.upper() for a in self.attacks)
         return f'{only} of AutoAttack {self.version}' if only else f'AutoAttack {self.version}'
 
-# %% ../nbs/40_evaluate.ipynb #c026
+# %% ../nbs/40_evaluate.ipynb #c028
 QUICK_STEPS, QUICK_TARGETS = 10, 3 # of a quick budget: APGD steps, and classes that targeted APGD aims for
 
-# %% ../nbs/40_evaluate.ipynb #c029
+# %% ../nbs/40_evaluate.ipynb #c031
 @contextmanager
 def under_attack(
     *models # Modules to prepare; every one of their submodules is restored on leaving
@@ -157,7 +157,7 @@ def under_attack(
         finally:
             for p,req in params: p.requires_grad_(req)
 
-# %% ../nbs/40_evaluate.ipynb #c032
+# %% ../nbs/40_evaluate.ipynb #c034
 class Logits(nn.Module):
     "What an attack sees of a model: logits, at most `batch_size` images at a time, always differentiable in the image"
     def __init__(self,
@@ -175,20 +175,20 @@ class Logits(nn.Module):
         if grad and not out.requires_grad: out = out + 0*x.flatten(1).sum(1, keepdim=True)
         return out
 
-# %% ../nbs/40_evaluate.ipynb #c035
+# %% ../nbs/40_evaluate.ipynb #c037
 def autoattack_package(): # The module
     "`pyautoattack`, or the authors' own `autoattack` where only that is installed"
     for name in ('pyautoattack', 'autoattack'):
         if importlib.util.find_spec(name): return importlib.import_module(name)
     raise ImportError("AutoAttack is missing: pip install pyautoattack")
 
-# %% ../nbs/40_evaluate.ipynb #c036
+# %% ../nbs/40_evaluate.ipynb #c038
 def _set_steps(apgd, steps):
     "Give an APGD attack another number of steps, with its schedule in proportion"
     apgd.n_iter = apgd.n_iter_orig = steps
     for name,share in dict(n_iter_2=.22, n_iter_min=.06, size_decr=.03).items(): setattr(apgd, name, max(int(share*steps), 1))
 
-# %% ../nbs/40_evaluate.ipynb #c037
+# %% ../nbs/40_evaluate.ipynb #c039
 def auto_attack(
     model, # Module from images to logits
     budget, # `Budget`
@@ -208,7 +208,7 @@ def auto_attack(
     for attack in (aa.apgd_targeted, aa.fab): attack.n_target_classes = min(attack.n_target_classes, n_classes - 1)
     return aa
 
-# %% ../nbs/40_evaluate.ipynb #c038
+# %% ../nbs/40_evaluate.ipynb #c040
 def _perturb(aa, attack, x, y):
     "One of AutoAttack's attacks, prepared and seeded the way `run_standard_evaluation` does"
     who = aa.apgd_targeted if attack == 'apgd-t' else aa.square if attack == 'square' else aa.fab if 'fab' in attack else aa.apgd
@@ -218,7 +218,7 @@ def _perturb(aa, attack, x, y):
     if attack == 'fab-t': who.n_restarts = 1
     return who.perturb(x, y)
 
-# %% ../nbs/40_evaluate.ipynb #c040
+# %% ../nbs/40_evaluate.ipynb #c042
 def perturbation(
     adv, # Perturbed images (B,C,H,W)
     x, # Clean images (B,C,H,W)
@@ -233,7 +233,7 @@ def _allowed(adv, x, budget):
     flat = adv.flatten(1)
     return flat.isfinite().all(1) & (flat >= 0).all(1) & (flat <= 1).all(1) & (perturbation(adv, x, budget.norm) <= budget.eps*(1 + 1e-4) + 1e-6)
 
-# %% ../nbs/40_evaluate.ipynb #c041
+# %% ../nbs/40_evaluate.ipynb #c043
 @contextmanager
 def _private_seed(x, seed):
     "Random numbers from `seed`, with the caller's generators put back afterwards"
@@ -258,7 +258,7 @@ def attack_block(
     if not good.all(): messages.append(f'{int((~good).sum())} images of {attack} outside the allowed ball or not finite, not counted')
     return torch.where(good[:, None, None, None], adv, x), right | ~good, messages
 
-# %% ../nbs/40_evaluate.ipynb #c042
+# %% ../nbs/40_evaluate.ipynb #c044
 class Units:
     "Runs the pieces of an evaluation one by one, with a progress bar, and adds up what each kind costs"
     def __init__(self,
@@ -282,7 +282,7 @@ class Units:
         self.done = min(self.done + n, self.total)
         if self.bar: self.bar.comment = key; self.bar.update(self.done)
 
-# %% ../nbs/40_evaluate.ipynb #c043
+# %% ../nbs/40_evaluate.ipynb #c045
 def attack_all(
     model, # Module from images to logits, in evaluation mode
     x, # Clean images (B,C,H,W) in [0,1]: one block
@@ -306,7 +306,7 @@ def attack_all(
         left[attack] = int(alive.sum())
     return dict(adv=adv, alive=alive, left=left, messages=messages)
 
-# %% ../nbs/40_evaluate.ipynb #c050
+# %% ../nbs/40_evaluate.ipynb #c052
 def _autograd_names(model, x, names):
     "Python functions with one of autograd's names that a forward pass calls, as `module.name`"
     seen, old = set(), sys.gettrace()
@@ -317,7 +317,7 @@ def _autograd_names(model, x, names):
     finally: sys.settrace(old)
     return seen
 
-# %% ../nbs/40_evaluate.ipynb #c051
+# %% ../nbs/40_evaluate.ipynb #c053
 _KINDS = {'randomized': 'random', 'probability distribution': 'probabilities', 'zero gradient': 'zero gradients',
           'dynamic': 'dynamic', 'Square': 'square', 'classes': 'classes', 'DLR': 'classes', 'not finite': 'rejected', 'barycenter': 'solver'}
 
@@ -327,7 +327,7 @@ def _flag(message, status='warn', check=None):
     if 'gradient of a barycenter' in message: status = 'note' # `attack_gradients` wants it so
     return dict(check=kind, status=status, message=message.replace(' See flags_doc.md for details.', ''))
 
-# %% ../nbs/40_evaluate.ipynb #c052
+# %% ../nbs/40_evaluate.ipynb #c054
 def autoattack_checks(
     model, # Module from images to logits, in evaluation mode
     x, # Clean images (B,C,H,W)
@@ -348,7 +348,7 @@ def autoattack_checks(
                                        'a dynamic defence, for which AutoAttack may be insufficient', check='dynamic'))
     return flags
 
-# %% ../nbs/40_evaluate.ipynb #c055
+# %% ../nbs/40_evaluate.ipynb #c057
 def gradient_check(
     model, # Module from images to logits, in evaluation mode
     x, # Clean images (B,C,H,W)
@@ -361,7 +361,7 @@ def gradient_check(
     if bad: flags.append(_flag(f'{bad} of {len(x)} images have a gradient that is not finite', 'fail', 'finite gradients'))
     return flags
 
-# %% ../nbs/40_evaluate.ipynb #c058
+# %% ../nbs/40_evaluate.ipynb #c060
 class _PassGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, defence): return defence(x).clone()
@@ -381,7 +381,7 @@ class StraightThrough(nn.Module):
         if out.shape != x.shape: raise ValueError(f"defence: maps {tuple(x.shape)} to {tuple(out.shape)}; it must keep the shape")
         return out
 
-# %% ../nbs/40_evaluate.ipynb #c060
+# %% ../nbs/40_evaluate.ipynb #c062
 def exact_gradient(
     defence # Module from images to images
 ): # The same defence; a copy where some part of it had `backward_mode='identity'`
@@ -392,7 +392,7 @@ def exact_gradient(
         if getattr(m, 'backward_mode', None) == 'identity': m.backward_mode = 'exact'
     return defence
 
-# %% ../nbs/40_evaluate.ipynb #c063
+# %% ../nbs/40_evaluate.ipynb #c065
 @contextmanager
 def attack_gradients(
     iters=50 # Most iterations of the linear solve behind the gradient of a transport-active barycenter
@@ -402,7 +402,7 @@ def attack_gradients(
     try: yield
     finally: barycenter._adjoint_iters = old
 
-# %% ../nbs/40_evaluate.ipynb #c066
+# %% ../nbs/40_evaluate.ipynb #c068
 def strongest(
     model, # Module from images to logits, in evaluation mode
     x, # Clean images (B,C,H,W) in [0,1]: one block
@@ -416,7 +416,7 @@ def strongest(
     with _private_seed(x, budget.seed), torch.no_grad(): adv = apgd.perturb(x, y, best_loss=True)
     return torch.where(_allowed(adv, x, budget)[:, None, None, None], adv, x)
 
-# %% ../nbs/40_evaluate.ipynb #c069
+# %% ../nbs/40_evaluate.ipynb #c071
 def predict_right(
     model, # Module from images to logits
     x, # Images (B,C,H,W)
@@ -429,7 +429,7 @@ def predict_right(
     if y.max() >= logits.shape[1]: raise ValueError(f"data: label {y.max().item()} but the model has {logits.shape[1]} classes")
     return logits.argmax(1) == y
 
-# %% ../nbs/40_evaluate.ipynb #c070
+# %% ../nbs/40_evaluate.ipynb #c072
 def network_block(
     net, # `Logits` of the bare network
     x, # Clean images (B,C,H,W): one block
@@ -448,7 +448,7 @@ def network_block(
     return dict(clean=clean, undefended=res['alive'], oblivious=res['alive'], adaptive=res['alive'] & right, adv=res['adv'], strong=strong,
                 worst=torch.where((res['alive'] & ~right)[:, None, None, None], strong, res['adv']), left=res['left'], messages=res['messages'])
 
-# %% ../nbs/40_evaluate.ipynb #c072
+# %% ../nbs/40_evaluate.ipynb #c074
 def defended_block(
     net, # Bare network
     defence, # Module from images to images
@@ -477,7 +477,7 @@ def defended_block(
     return {**out, 'exact': one['alive'], 'end_to_end': two['alive'], 'adaptive': two['alive'] & out['transfer'],
             'worst': worst, 'left': one['left'], 'messages': one['messages'] + two['messages']}
 
-# %% ../nbs/40_evaluate.ipynb #c076
+# %% ../nbs/40_evaluate.ipynb #c078
 class View(nn.Module):
     "The first of several marginals, as an image: a geometric change and nothing else"
     def __init__(self,
@@ -496,12 +496,12 @@ class Darken(nn.Module):
         self.by = by
     def forward(self, x): return (x - self.by).relu()
 
-# %% ../nbs/40_evaluate.ipynb #c077
+# %% ../nbs/40_evaluate.ipynb #c079
 def control_defences(): # dict of name to module
     "The controls that need no training: shift, rotation, darkening"
     return {'shift 1 px': View(Translations([(0, 1)])), 'rotate 4°': View(Rotations((4,))), 'darken 0.1': Darken(.1)}
 
-# %% ../nbs/40_evaluate.ipynb #c080
+# %% ../nbs/40_evaluate.ipynb #c082
 @dataclass(repr=False)
 class Robustness:
     "What an evaluation found"
@@ -533,7 +533,7 @@ class Robustness:
             raise ValueError(f"these evaluations differ in {differ}; their rows do not belong in one table")
         return Robustness(self.rows + other.rows, self.right | other.right, self.flags + other.flags, self.settings | other.settings, self.images | other.images)
 
-# %% ../nbs/40_evaluate.ipynb #c082
+# %% ../nbs/40_evaluate.ipynb #c084
 PROTOCOLS = ('clean', 'undefended', 'oblivious', 'adaptive')
 
 def _accuracy(right):
@@ -546,7 +546,7 @@ def _cell(row):
     if row is None: return ''
     return f"{100*row['accuracy']:.1f} [{100*row['lo']:.1f}, {100*row['hi']:.1f}]"
 
-# %% ../nbs/40_evaluate.ipynb #c083
+# %% ../nbs/40_evaluate.ipynb #c085
 def table(
     result # `Robustness`
 ): # list of lists of strings, the first one the header
@@ -563,7 +563,7 @@ def table(
         body.append([net, defence, str(n)] + cells)
     return [['network', 'defence', 'n'] + cols] + body
 
-# %% ../nbs/40_evaluate.ipynb #c084
+# %% ../nbs/40_evaluate.ipynb #c086
 def _text(result, gap='\n'):
     "The table as Markdown that also reads well in a terminal, with the attack and the flags under it, `gap` between notes"
     lines = table(result)
@@ -577,10 +577,10 @@ def _text(result, gap='\n'):
     head = ['**QUICK evaluation: accuracies are too high, for demonstration only.**', ''] if result.quick else []
     return '\n'.join(head + out + ['', gap.join(foot)])
 
-# %% ../nbs/40_evaluate.ipynb #c085
+# %% ../nbs/40_evaluate.ipynb #c087
 Robustness.table, Robustness.__repr__, Robustness._repr_markdown_ = table, _text, lambda self: _text(self, '\n\n')
 
-# %% ../nbs/40_evaluate.ipynb #c087
+# %% ../nbs/40_evaluate.ipynb #c089
 def to_dict(self):
     "Everything but the images, ready for `json.dumps`"
     bits = {'/'.join(k): ''.join('01'[int(o)] for o in v) for k,v in self.right.items()}
@@ -593,7 +593,7 @@ def from_dict(d):
 
 Robustness.to_dict, Robustness.from_dict = to_dict, staticmethod(from_dict)
 
-# %% ../nbs/40_evaluate.ipynb #c089
+# %% ../nbs/40_evaluate.ipynb #c091
 def _named(o, default):
     "A dict of name to module; a `/` in a name would break the keys"
     named = {} if o is None else dict(o) if isinstance(o, dict) else {default: o}
@@ -606,7 +606,7 @@ def _make_row(network, defence, protocol, right, budget, attack, **more):
     return dict(network=network, defence=defence, protocol=protocol, **_accuracy(right), attack=attack, budget=budget.label, quick=budget.quick,
                 eps=budget.eps, norm=budget.norm, version=budget.version, seed=budget.seed, **more)
 
-# %% ../nbs/40_evaluate.ipynb #c090
+# %% ../nbs/40_evaluate.ipynb #c092
 def versions(): # dict of name to version string
     "What this result was computed with"
     aa = autoattack_package().__name__
@@ -615,12 +615,12 @@ def versions(): # dict of name to version string
         except importlib.metadata.PackageNotFoundError: return 'not installed'
     return dict(python=platform.python_version(), torch=torch.__version__, scipy=scipy.__version__, **{aa: v(aa), 'beckman_nb': v('beckman_nb')})
 
-# %% ../nbs/40_evaluate.ipynb #c091
+# %% ../nbs/40_evaluate.ipynb #c093
 def fingerprint(x, y): # 12 hexadecimal digits
     "Tells one set of images and labels from another"
     return hashlib.sha256(x.cpu().numpy().tobytes() + y.cpu().numpy().tobytes()).hexdigest()[:12]
 
-# %% ../nbs/40_evaluate.ipynb #c092
+# %% ../nbs/40_evaluate.ipynb #c094
 @dataclass
 class _Plan:
     "The settings of one evaluation that its parts share"
@@ -645,7 +645,7 @@ class _Plan:
         per_def = sum(blocks(min(n, self.n_of.get(d, n)))*k(self.budget_of(d), 2) for d in defences) if self.adaptive else 0
         return blocks(n)*n_networks*(k(self.budget) + 1) + per_def
 
-# %% ../nbs/40_evaluate.ipynb #c093
+# %% ../nbs/40_evaluate.ipynb #c095
 def _gather(parts):
     "The blocks of one network and defence as one: images and answers in a row, counts added up"
     out = {k: torch.cat([p[k].cpu() for p in parts]) for k,v in parts[0].items() if isinstance(v, torch.Tensor)}
@@ -669,7 +669,7 @@ def _evaluate(network, net, defences, x, y, plan, device):
                                            plan.units, f'{key}/{d}', plan.batch_size, plan.adaptive))
     return {d: _gather(p) for d,p in parts.items()}
 
-# %% ../nbs/40_evaluate.ipynb #c094
+# %% ../nbs/40_evaluate.ipynb #c096
 def _flags(network, defence, target, found, x, y, plan):
     "What AutoAttack's checks, ours and the attacks themselves had to say about one network and defence"
     xb, yb = (o[:min(plan.block_size, len(found['clean']))] for o in (x, y))
@@ -684,7 +684,7 @@ def _flags(network, defence, target, found, x, y, plan):
                            f"{found['oblivious'].float().mean():.1%}: the defence misleads them", check='end to end'))
     return [dict(network=network, defence=defence, **f) for f in flags]
 
-# %% ../nbs/40_evaluate.ipynb #c095
+# %% ../nbs/40_evaluate.ipynb #c097
 def _rows(network, defence, found, x, plan, protocols):
     "The rows of one network and defence, with the answers and images behind them"
     budget = plan.budget_of(defence)
@@ -702,7 +702,7 @@ def _rows(network, defence, found, x, plan, protocols):
         if ends: images[network, defence, p] = found[ends]
     return rows, right, images
 
-# %% ../nbs/40_evaluate.ipynb #c097
+# %% ../nbs/40_evaluate.ipynb #c099
 def robustness(
     model, # Network from images in [0,1] to logits, or a dict of name to network; the controls run on the first
     data, # `(images, labels)`: (n,C,H,W) in [0,1] and class numbers (n,)
@@ -741,7 +741,7 @@ def robustness(
                         seconds=round(time.time() - start, 1), seconds_by_stage=plan.units.seconds, versions=versions())
     return res
 
-# %% ../nbs/40_evaluate.ipynb #c098
+# %% ../nbs/40_evaluate.ipynb #c100
 def _check_protocols(protocols):
     "A tuple in the order of the table; oblivious accuracy is never reported alone"
     protocols = (protocols,) if isinstance(protocols, str) else tuple(protocols)

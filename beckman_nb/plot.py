@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import torch
 from torch import nn
 
-# %% ../nbs/45_plot.ipynb #c008
+# %% ../nbs/45_plot.ipynb #c010
 def _draw(ax, image, limit=None):
     "One image (C,H,W); a signed one in red and blue, averaged over channels, when `limit` is given"
     image = image.detach().cpu().float()
@@ -22,7 +22,7 @@ def _draw(ax, image, limit=None):
     for side in ax.spines.values(): side.set_color('#cccccc')
     return shown
 
-# %% ../nbs/45_plot.ipynb #c009
+# %% ../nbs/45_plot.ipynb #c011
 def show_columns(
     columns, # dict of label to images (B,C,H,W), values in [0,1]: one column each
     signed=(), # Labels of the columns that hold differences
@@ -44,7 +44,7 @@ def show_columns(
     for ax,name in zip(axs[:, 0], names or []): ax.set_ylabel(textwrap.fill(str(name), 12), fontsize=8)
     return fig, axs
 
-# %% ../nbs/45_plot.ipynb #c012
+# %% ../nbs/45_plot.ipynb #c014
 def plot_barycenters(
     x, # Images (B,C,H,W) in [0,1]
     barycenters, # Layer with `.marginals`, or a dict of name to layer; the marginals of the first are shown
@@ -58,7 +58,7 @@ def plot_barycenters(
     diff = {f'{k} − image': v - x for k,v in q.items()}
     return show_columns(columns | diff, signed=list(diff), names=names)
 
-# %% ../nbs/45_plot.ipynb #c017
+# %% ../nbs/45_plot.ipynb #c019
 _STYLE = dict(clean=dict(color='#bbbbbb', label='clean, no attack'), undefended=dict(color='#56b4e9', label='undefended network'),
               oblivious=dict(color='#fdf0d5', edgecolor='#e69f00', hatch='////', label='oblivious (not robustness)'),
               adaptive=dict(color='#4477aa', label='adaptive'))
@@ -68,7 +68,7 @@ def _bar(ax, at, width, row, style):
     ax.bar(at, 100*row['accuracy'], width, linewidth=.6, **style)
     ax.plot([at, at], [100*row['lo'], 100*row['hi']], color='black', linewidth=.9)
 
-# %% ../nbs/45_plot.ipynb #c018
+# %% ../nbs/45_plot.ipynb #c020
 def plot_robustness(
     result, # `Robustness`
     protocols=('clean', 'oblivious', 'adaptive') # Bars to draw, from left to right
@@ -95,7 +95,7 @@ def _label_bars(ax, groups, result):
     quick = 'QUICK, accuracies too high, ' if result.quick else ''
     ax.text(1, -.26, f"{quick}{s['norm']}, eps {s['eps']:.3g}, n ≤ {n}", transform=ax.transAxes, ha='right', fontsize=7)
 
-# %% ../nbs/45_plot.ipynb #c024
+# %% ../nbs/45_plot.ipynb #c026
 def plot_eps(
     results, # list of `Robustness`, the same networks and images at several eps
     protocol='adaptive', # Which accuracy to draw

@@ -6,7 +6,7 @@
 __all__ = ['verdict', 'write_report']
 
 # %% ../nbs/50_report.ipynb #c004
-import csv, io, json, os, time
+import base64, csv, html, io, json, os, time
 from pathlib import Path
 from .plot import plot_robustness
 
@@ -87,10 +87,10 @@ def verdict(
 def _quick_note(result): return 'QUICK attack, accuracies too high. ' if result.quick else ''
 
 # %% ../nbs/50_report.ipynb #c019
-def _write(path, text):
-    "Write a text file so that an interruption leaves the old one or the new one, never half of it"
+def _write(path, content):
+    "Write bytes to a file so that an interruption leaves the old file or the new one, never half of it"
     part = path.with_name(path.name + '.part')
-    part.write_text(text, encoding='utf-8')
+    part.write_bytes(content)
     os.replace(part, path)
 
 def _csv(rows):
@@ -101,22 +101,49 @@ def _csv(rows):
     csv.writer(out, lineterminator='\n').writerows(lines)
     return out.getvalue()
 
-# %% ../nbs/50_report.ipynb #c020
+# %% ../nbs/50_report.ipynb #c021
+_CSS = """body{font:15px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}table{border-collapse:collapse;font-size:13px}
+td,th{border-bottom:1px solid #ddd;padding:.3em .7em;text-align:left}.quick{background:#fde7e7;padding:.6em 1em;font-weight:bold}img{max-width:100%}"""
+
+def _html_table(lines):
+    "A list of lines of text, the first one the header, as an HTML table"
+    def line(cells, tag): return '<tr>' + ''.join(f'<{tag}>{html.escape(str(c))}</{tag}>' for c in cells) + '</tr>'
+    return '<table>' + line(lines[0], 'th') + ''.join(line(cells, 'td') for cells in lines[1:]) + '</table>'
+
+def _page(result, text, settings, pictures):
+    "The report as one HTML page"
+    body = ['<h1>Robustness with and without Beckman barycenters</h1>']
+    if result.quick: body.append('<p class="quick">QUICK evaluation: accuracies are too high, for demonstration only.</p>')
+    body += [f'<p>{html.escape(line)}</p>' for line in text.splitlines()]
+    body += ['<h2>Accuracy, % [95% Wilson interval]</h2>', _html_table(result.table())]
+    for name,png in pictures.items():
+        body += [f'<h2>{html.escape(name)}</h2>', f'<img alt="{html.escape(name)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">']
+    flags = [[f[k] for k in ('status', 'check', 'network', 'defence', 'message')] for f in result.flags]
+    body += ['<h2>Flags</h2>', _html_table([['status', 'check', 'network', 'defence', 'message'], *flags]) if flags else '<p>None.</p>']
+    body += ['<h2>Settings</h2>', _html_table([['setting', 'value'], *(result.settings | settings).items()])]
+    return f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Robustness</title><style>{_CSS}</style></head><body>{"".join(body)}</body></html>'
+
+# %% ../nbs/50_report.ipynb #c022
+def _png(fig):
+    "A figure as PNG"
+    out = io.BytesIO(); fig.savefig(out, format='png', dpi=150)
+    return out.getvalue()
+
 def write_report(
     result, # `Robustness`
     folder, # Where to write; made if it does not exist
-    settings=None, # Further settings for the JSON file: data, training, command
+    settings=None, # dict of further settings: data, training, command
     control='control', # Name of the network that trained at equal cost without barycenters
-    figures=None # dict of file name to matplotlib figure, saved as PNG beside the bar chart
+    figures=None # dict of name to matplotlib figure, saved as PNG beside the bar chart
 ): # dict of what was written, name to `Path`
-    "Table, per-image answers, settings, verdict and figures of an evaluation"
-    folder = Path(folder); folder.mkdir(parents=True, exist_ok=True)
-    text = verdict(result, control)
-    date = time.strftime('%Y-%m-%dT%H:%M:%S%z')
-    full = dict(result.to_dict(), verdict=text.splitlines(), date=date, **{'run': settings or {}})
-    files = {'table.csv': _csv(result.rows), 'results.json': json.dumps(full, indent=1, ensure_ascii=False),
-             'report.md': f'# Evaluation\n\n{text}\n\n{result}\n'}
-    for name,content in files.items(): _write(folder/name, content)
-    figures = {'robustness': plot_robustness(result)[0], **(figures or {})}
-    for name,fig in figures.items(): fig.savefig(folder/f'{name}.png', dpi=150)
-    return {p.name: p for p in sorted(folder.iterdir()) if p.name in files or p.stem in figures}
+    "Table (CSV), per-image answers and settings (JSON), verdict, figures and a page that shows them (HTML)"
+    folder, text, date = Path(folder), verdict(result, control), time.strftime('%Y-%m-%dT%H:%M:%S%z')
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = dict(settings or {}, date=date)
+    pictures = {k: _png(fig) for k,fig in {'robustness': plot_robustness(result)[0], **(figures or {})}.items()}
+    stored = dict(result.to_dict(), run=settings, verdict=text.splitlines())
+    files = {'table.csv': _csv(result.rows), 'results.json': json.dumps(stored, indent=1, ensure_ascii=False),
+             'report.md': f'# Evaluation\n\n{text}\n\n{result}\n', 'report.html': _page(result, text, settings, pictures)}
+    for name,content in files.items(): _write(folder/name, content.encode())
+    for name,png in pictures.items(): _write(folder/f'{name}.png', png)
+    return {name: folder/name for name in sorted([*files, *(f'{k}.png' for k in pictures)])}
