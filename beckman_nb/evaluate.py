@@ -146,7 +146,7 @@ QUICK_STEPS, QUICK_TARGETS = 10, 3 # of a quick budget: APGD steps, and classes 
 @contextmanager
 def under_attack(
     *models # Modules to prepare; every one of their submodules is restored on leaving
-):
+): # Context manager
     "Evaluation mode and frozen parameters, for as long as the attack lasts"
     params = [(p, p.requires_grad) for model in models for p in model.parameters()]
     with ExitStack() as stack:
@@ -269,17 +269,23 @@ class Units:
         self.total, self.done, self.seconds = max(total, 1), 0, {}
         if self.bar: self.bar.update(0)
 
-    def __call__(self, key, f, *args):
-        "Run `f(*args)`, the piece called `key`: block/network/defence/stage/attack"
+    def __call__(self,
+        key, # Name of the piece: block/network/defence/stage/attack
+        f, # What to run
+        *args # Its arguments
+    ): # What `f` returns
+        "Run one piece, time it and count it"
         start, stage = time.time(), '/'.join(key.split('/')[1:4])
         out = f(*args)
         self.seconds[stage] = self.seconds.get(stage, 0.) + time.time() - start
         self.advance(key)
         return out
 
-    def advance(self, key, n=1):
-        "Count `n` pieces as done, also those that turn out to be unnecessary"
-        self.done = min(self.done + n, self.total)
+    def advance(self,
+        key # Name of the piece, shown next to the bar
+    ):
+        "Count a piece as done, also when it turns out to be unnecessary"
+        self.done = min(self.done + 1, self.total)
         if self.bar: self.bar.comment = key; self.bar.update(self.done)
 
 # %% ../nbs/40_evaluate.ipynb #c045
@@ -396,7 +402,7 @@ def exact_gradient(
 @contextmanager
 def attack_gradients(
     iters=50 # Most iterations of the linear solve behind the gradient of a transport-active barycenter
-):
+): # Context manager
     "Cheap gradients of transport-active barycenters, accurate enough to attack with"
     old, barycenter._adjoint_iters = barycenter._adjoint_iters, iters
     try: yield
@@ -514,14 +520,22 @@ class Robustness:
     @property
     def quick(self): return any(r['quick'] for r in self.rows)
 
-    def row(self, network, defence='none', protocol='adaptive'):
+    def row(self,
+        network, # Its name
+        defence='none', # Name of the defence, 'none' for the network alone
+        protocol='adaptive' # 'clean', 'undefended', 'oblivious' or 'adaptive'
+    ): # dict
         "One row; `KeyError` naming what there is"
         found = [r for r in self.rows if (r['network'], r['defence'], r['protocol']) == (network, defence, protocol)]
         if not found: raise KeyError(f"no row {(network, defence, protocol)} among {sorted(self.right)}")
         return found[0]
 
-    def compare(self, a, b, level=.95):
-        "Paired comparison `a - b` of two rows, each given as (network, defence, protocol), on the images they share"
+    def compare(self,
+        a, # (network, defence, protocol)
+        b, # The row to subtract, likewise
+        level=.95 # Confidence level in (0,1)
+    ): # `Comparison`
+        "Paired comparison `a - b` of two rows, on the images they share"
         a, b = self.right[tuple(a)], self.right[tuple(b)]
         n = min(len(a), len(b)) # rows on fewer images use the first ones
         return compare(a[:n], b[:n], level)
@@ -581,12 +595,16 @@ def _text(result, gap='\n'):
 Robustness.table, Robustness.__repr__, Robustness._repr_markdown_ = table, _text, lambda self: _text(self, '\n\n')
 
 # %% ../nbs/40_evaluate.ipynb #c089
-def to_dict(self):
+def to_dict(
+    self # `Robustness`
+): # dict of strings, numbers, lists and dicts
     "Everything but the images, ready for `json.dumps`"
     bits = {'/'.join(k): ''.join('01'[int(o)] for o in v) for k,v in self.right.items()}
     return dict(rows=self.rows, right=bits, flags=self.flags, settings=self.settings)
 
-def from_dict(d):
+def from_dict(
+    d # What `to_dict` returned, also after a detour through JSON
+): # `Robustness`
     "The `Robustness` that `to_dict` was called on"
     right = {tuple(k.split('/')): torch.tensor([c == '1' for c in v]) for k,v in d['right'].items()}
     return Robustness(d['rows'], right, d['flags'], d['settings'])
@@ -616,7 +634,10 @@ def versions(): # dict of name to version string
     return dict(python=platform.python_version(), torch=torch.__version__, scipy=scipy.__version__, **{aa: v(aa), 'beckman_nb': v('beckman_nb')})
 
 # %% ../nbs/40_evaluate.ipynb #c093
-def fingerprint(x, y): # 12 hexadecimal digits
+def fingerprint(
+    x, # Images (n,C,H,W)
+    y # Labels (n,)
+): # 12 hexadecimal digits
     "Tells one set of images and labels from another"
     return hashlib.sha256(x.cpu().numpy().tobytes() + y.cpu().numpy().tobytes()).hexdigest()[:12]
 
@@ -682,6 +703,7 @@ def _flags(network, defence, target, found, x, y, plan):
     if 'end_to_end' in found and (found['end_to_end'].sum() > found['oblivious'].sum()):
         flags.append(_flag(f"the end-to-end attacks alone leave {found['end_to_end'].float().mean():.1%} standing, the oblivious images only "
                            f"{found['oblivious'].float().mean():.1%}: the defence misleads them", check='end to end'))
+    if plan.n_classes < 4: flags.append(_flag(f'{plan.n_classes} classes are too few for the targeted DLR loss: APGD-T was left out', check='classes'))
     return [dict(network=network, defence=defence, **f) for f in flags]
 
 # %% ../nbs/40_evaluate.ipynb #c097
