@@ -20,7 +20,7 @@ from scipy.stats import binomtest, norm as gaussian
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
-from . import barycenter
+from . import __version__, barycenter
 from .attacks import eval_mode, input_gradient, margin
 from .layer import Defended
 from .marginals import Rotations, Translations
@@ -631,7 +631,7 @@ def versions(): # dict of name to version string
     def v(name):
         try: return importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError: return 'not installed'
-    return dict(python=platform.python_version(), torch=torch.__version__, scipy=scipy.__version__, **{aa: v(aa), 'beckman_nb': v('beckman_nb')})
+    return dict(python=platform.python_version(), torch=torch.__version__, scipy=scipy.__version__, beckman_nb=__version__, **{aa: v(aa)})
 
 # %% ../nbs/40_evaluate.ipynb #c093
 def fingerprint(
@@ -718,7 +718,7 @@ def _rows(network, defence, found, x, plan, protocols):
         ends = dict(undefended='adv', oblivious='adv', adaptive='worst').get(p)
         more = dict(max_perturbation=perturbation(found[ends], x[:len(found[p])], budget.norm).max().item() if ends else 0.)
         if p == 'adaptive':
-            for part in ('exact', 'end_to_end', 'transfer'): more[part] = found[part].float().mean().item() if part in found else None
+            for part in ('exact', 'end_to_end', 'transfer'): more[part] = found[part].double().mean().item() if part in found else None
         rows.append(_make_row(network, defence, p, found[p], budget if p == 'adaptive' else plan.budget, how[p], **more))
         right[network, defence, p] = found[p]
         if ends: images[network, defence, p] = found[ends]
