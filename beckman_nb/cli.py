@@ -29,7 +29,7 @@ def demo_sizes(
     arrays, # `Arrays` with everything that was found
     n_train=None, # Training images; `None`: chosen
     n_test=None, # Test images; `None`: chosen
-    n_transport=None, # Test images for the barycenter with transport; `None`: chosen
+    n_transport=None, # Test images for the barycenter with transport; `None`: chosen, 0: without it
     epochs=None, # Epochs of the base network; `None`: chosen
     eps=None # Radius of the perturbation; `None`: 0.1 for digits, 8/255 otherwise
 ): # dict with a number for each of them
@@ -38,7 +38,7 @@ def demo_sizes(
     n_train = n_train or min(len(arrays.x_train), int(10_000/cost))
     epochs = epochs or min(max(round(80_000/cost/n_train), 3), 16)
     n_test = min(n_test or int(200/cost), len(arrays.x_test))
-    n_transport = min(n_test, n_transport or max(int(10/cost), 2))
+    n_transport = min(n_test, max(int(10/cost), 2) if n_transport is None else n_transport)
     return dict(n_train=n_train, n_test=n_test, n_transport=n_transport, epochs=epochs,
                 eps=eps or (.1 if arrays.name == 'digits' else 8/255))
 
@@ -107,7 +107,8 @@ def demo_evaluation(
     "The evaluation of all networks, and what the barycenters look like"
     x, y = arrays.tensors('test', sizes['n_test'])
     layers = demo_barycenters(x.shape[-1])
-    res = robustness(nets, (x, y), layers, eps=sizes['eps'], protocols=protocols, quick=not full, seed=seed, device=device,
+    tested = {k: layer for k,layer in layers.items() if k == 'published' or sizes['n_transport']}
+    res = robustness(nets, (x, y), tested, eps=sizes['eps'], protocols=protocols, quick=not full, seed=seed, device=device,
                      n_of={'with transport': sizes['n_transport']})
     cpu = {k: layer.cpu() for k,layer in layers.items()}
     cpu = {k: cpu[k] for k in ('with transport', 'published')} # the first one's marginals are shown
@@ -121,7 +122,7 @@ def beckman_demo(
     root:str=None, # Folder of the data sets; default: the variable BECKMAN_DATA, then fastai's data folder
     n_train:int=None, # Training images; default: what fits into five minutes on two cores
     n_test:int=None, # Test images
-    n_transport:int=None, # Test images for the barycenter with transport, which is slow
+    n_transport:int=None, # Test images for the barycenter with transport, which is slow; 0 leaves it out
     epochs:int=None, # Epochs of adversarial training of the base network
     eps:float=None, # Radius of the Linf perturbations; default: 0.1 for digits, 8/255 otherwise
     protocols:str='undefended,oblivious,adaptive', # Which to run, separated by commas
