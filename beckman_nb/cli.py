@@ -120,9 +120,9 @@ def demo_evaluation(
 def beckman_demo(
     data:str='digits', # digits, cifar10, cifar100, tiny-imagenet, or a path to an .npz with x_train, y_train, x_test, y_test
     root:str=None, # Folder of the data sets; default: the variable BECKMAN_DATA, then fastai's data folder
-    n_train:int=None, # Training images; default: what fits into five minutes on two cores
-    n_test:int=None, # Test images
-    n_transport:int=None, # Test images for the barycenter with transport, which is slow; 0 leaves it out
+    train:int=None, # Training images; default: what fits into five minutes on two cores
+    test:int=None, # Test images
+    transport:int=None, # Test images for the barycenter with transport, which is slow; 0 leaves it out
     epochs:int=None, # Epochs of adversarial training of the base network
     eps:float=None, # Radius of the Linf perturbations; default: 0.1 for digits, 8/255 otherwise
     protocols:str='undefended,oblivious,adaptive', # Which to run, separated by commas
@@ -135,7 +135,7 @@ def beckman_demo(
     start, folder = time.time(), Path(output)
     try:
         wanted, arrays = _check_protocols(protocols.replace(' ', '').split(',')), load_arrays(data, root)
-        sizes = demo_sizes(arrays, n_train, n_test, n_transport, epochs, eps)
+        sizes = demo_sizes(arrays, train, test, transport, epochs, eps)
         dls = get_dls(arrays, n_train=sizes['n_train'], n_valid=min(200, len(arrays.x_test)), seed=seed, device=_device(device))
     except (ValueError, OSError) as e: sys.exit(f'beckman_demo: {e}')
     print(arrays); print(', '.join(f'{k} {v:.4g}' for k,v in sizes.items()))
