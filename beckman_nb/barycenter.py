@@ -58,6 +58,17 @@ class _Implicit(torch.autograd.Function):
         return dp, dw, None, None, None, None
 
 # %% ../nbs/05_barycenter.ipynb #c010
+def _unrolled(p, weights, params, solution, steps, relax=1.8):
+    "The image after `steps` more iterations from a solution, differentiable through all of them"
+    w = per_marginal(weights)
+    z = tuple(t.detach() for t in (solution.flow, solution.image, solution.multipliers/w.detach()))
+    omega = p.new_full((*p.shape[1:3], 1, 1), params.mu)
+    for _ in range(steps):
+        new = _step(p, w, z, omega, params)
+        z = tuple(a + relax*(b - a) for a, b in zip(z, new))
+    return new[1]
+
+# %% ../nbs/05_barycenter.ipynb #c012
 @cache
 def _kernels():
     "The compiled solvers, or None (and one warning) where they cannot be had"
@@ -83,7 +94,7 @@ _adjoint_tol, _adjoint_iters = {torch.float32: 1e-5, torch.float64: 1e-9}, 5000 
 
 def _default_solver(p): return 'pdhg'
 
-def _barycenter(p, params, weights, method, tol, max_iters, init):
+def _barycenter(p, params, weights, method, tol, max_iters, init, unroll=0):
     "Differentiable image, indices of the iterated images, their `Solution` and the solver's name; inputs are checked already"
     every = torch.arange(p.shape[1], device=p.device)
     if method in _solvers: rest, image = every, torch.zeros_like(p[0])
@@ -99,10 +110,11 @@ def _barycenter(p, params, weights, method, tol, max_iters, init):
     if not solution.converged.all():
         warnings.warn(f"{(~solution.converged).sum()} of {p.shape[1]} barycenters did not reach tol={tol:g} within max_iters={max_iters}; "
                       f"their largest relative gap is {relative(solution.gap, solution.primal).max():.1e}", RuntimeWarning)
-    solved = _Implicit.apply(pr, wr, params, solution, _adjoint_tol[p.dtype], _adjoint_iters)
+    if unroll and torch.is_grad_enabled() and (pr.requires_grad or wr.requires_grad): solved = _unrolled(pr, wr, params, solution, unroll)
+    else: solved = _Implicit.apply(pr, wr, params, solution, _adjoint_tol[p.dtype], _adjoint_iters)
     return image.index_copy(0, rest, solved), rest, solution, name
 
-# %% ../nbs/05_barycenter.ipynb #c011
+# %% ../nbs/05_barycenter.ipynb #c013
 @dataclass
 class BarycenterResult:
     "Barycenters of a batch, each with its certificate"
@@ -122,7 +134,7 @@ class BarycenterResult:
         return (f"{n} barycenters {c}×{h}×{w}: {', '.join(f'{v} {k}' for k, v in counts.items())}; "
                 f"{int(self.converged.sum())} converged, largest relative gap {relative(self.gap, self.primal).max():.1e}")
 
-# %% ../nbs/05_barycenter.ipynb #c012
+# %% ../nbs/05_barycenter.ipynb #c014
 def beckman_barycenter(marginals: Tensor, # `(N,B,C,H,W)`: N views of B images, finite and >= 0 (images: in [0,1]), float32 or float64
                        params: BeckmanParams=BeckmanParams.published(), # the prices of the program
                        weights=None, # `(N,)` or `(N,B)`, positive; 1 for each marginal by default
@@ -142,7 +154,7 @@ def beckman_barycenter(marginals: Tensor, # `(N,B,C,H,W)`: N views of B images, 
     image, rest, solution, solver = _barycenter(marginals, params, weights, method, tol, max_iters, init)
     return _certify(marginals, params, weights, image, rest, solution, solver, tol, return_flow, return_dual)
 
-# %% ../nbs/05_barycenter.ipynb #c014
+# %% ../nbs/05_barycenter.ipynb #c016
 @torch.no_grad()
 def _certify(p, params, weights, image, rest, solution, solver, tol, return_flow, return_dual):
     "Assemble the result and evaluate objective and gap in float64"

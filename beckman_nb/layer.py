@@ -36,10 +36,10 @@ class BeckmanBarycenter(nn.Module):
                  method: str='auto', # as in `beckman_barycenter`
                  tol: float=1e-4, # relative gap at which an image is done where mass moves
                  max_iters: int=10_000, # iterations allowed for that
-                 backward: str='exact', # 'exact' or 'identity'
+                 backward: str='exact', # 'exact', 'unroll' or 'identity'
                 ):
         super().__init__()
-        if backward not in ('exact', 'identity'): raise ValueError(f"backward: expected 'exact' or 'identity', got {backward!r}")
+        if backward not in ('exact', 'unroll', 'identity'): raise ValueError(f"backward: expected 'exact', 'unroll' or 'identity', got {backward!r}")
         if not isinstance(params, BeckmanParams): raise ValueError(f"params: expected BeckmanParams, got {type(params).__name__}")
         self.marginals = Rotations.published() if marginals is None else marginals
         self.params, self.method, self.tol, self.max_iters, self.backward_mode = params, method, tol, max_iters, backward
@@ -63,11 +63,12 @@ class BeckmanBarycenter(nn.Module):
 
     def forward(self, x): # images `(B,C,H,W)`, in [0,1]
         with torch.autocast(x.device.type, enabled=False):
-            with torch.set_grad_enabled(torch.is_grad_enabled() and self.backward_mode == 'exact'):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and self.backward_mode != 'identity'):
                 p = self.views(x)
-                q, *_ = _barycenter(p, self.params, check_weights(self.weights, p), self.method, self.tol, self.max_iters, None)
+                q, *_ = _barycenter(p, self.params, check_weights(self.weights, p), self.method, self.tol, self.max_iters, None,
+                                    unroll=50*(self.backward_mode == 'unroll'))
         q = q.to(x.dtype)
-        return q if self.backward_mode == 'exact' else q + (x - x.detach())
+        return q + (x - x.detach()) if self.backward_mode == 'identity' else q
 
     def certify(self, x # images `(B,C,H,W)`, in [0,1]
                ) -> BarycenterResult: # the same images with gap, objective, method and iterations of each
@@ -76,7 +77,7 @@ class BeckmanBarycenter(nn.Module):
 
     def extra_repr(self): return f'{self.params}, method={self.method!r}, tol={self.tol:g}, backward={self.backward_mode!r}'
 
-# %% ../nbs/11_layer.ipynb #c026
+# %% ../nbs/11_layer.ipynb #c030
 class Defended(nn.Module):
     "A classifier that sees the barycenter of its input"
     def __init__(self,
