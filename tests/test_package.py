@@ -1,7 +1,6 @@
 "The package's metadata agree with each other and with what the code imports."
 import ast, re, sys
 from configparser import ConfigParser
-from email.parser import Parser
 
 import pytest
 
@@ -54,7 +53,7 @@ def test_no_duplicate_docs_configuration():
 def test_metadata():
     "The installed metadata carry the SPDX licence and the requirements of settings.ini."
     from importlib.metadata import PackageNotFoundError, distribution
-    try: meta = Parser().parsestr(distribution('beckman_nb').read_text('METADATA') or '')
+    try: meta = distribution('beckman_nb').metadata
     except PackageNotFoundError: pytest.skip('beckman_nb is not installed in this environment')
     assert meta['License-Expression'] == CFG['license'] == 'Apache-2.0'
     assert meta['Requires-Python'] == f'>={CFG["min_python"]}'
