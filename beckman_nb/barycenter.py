@@ -7,8 +7,8 @@ __all__ = ['BarycenterResult', 'beckman_barycenter']
 
 # %% ../nbs/05_barycenter.ipynb #c003
 import warnings
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 
 import torch
 from torch import Tensor
@@ -114,19 +114,47 @@ def _barycenter(p, params, weights, method, tol, max_iters, init, unroll=0):
     else: solved = _Implicit.apply(pr, wr, params, solution, _adjoint_tol[p.dtype], _adjoint_iters)
     return image.index_copy(0, rest, solved), rest, solution, name
 
-# %% ../nbs/05_barycenter.ipynb #c013
+# %% ../nbs/05_barycenter.ipynb #c014
+def _unknowns(p, params, weights, q, rest, solution):
+    "Flow, cleaned marginals and multipliers of a batch, of which the images `rest` were iterated"
+    flow, d = p.new_zeros((*p.shape[:3], 2, *p.shape[3:])), analytic_multipliers(p, q, params, weights).to(p.dtype)
+    if solution is not None: flow[:, rest], d[:, rest] = solution.flow, solution.multipliers
+    return flow, cleaned_marginals(p, flow, q, params), d
+
+# %% ../nbs/05_barycenter.ipynb #c015
 @dataclass
 class BarycenterResult:
     "Barycenters of a batch, each with its certificate"
     image: Tensor # `(B,C,H,W)` in [0,1], differentiable in marginals and weights
-    gap: Tensor # `(B,)` float64: the objective is at most this far from optimal
-    primal: Tensor # `(B,)` float64: objective of (P), summed over channels
     iters: Tensor # `(B,)` int64: iterations spent, 0 where the closed form was taken
-    converged: Tensor # `(B,)` bool: relative gap at most `tol`
     method: list # per image: `'analytic'` or the name of the iterative solver
+    tol: float # relative gap that was asked for
     flow: Tensor=None # m, `(N,B,C,2,H,W)`, on request
     x: Tensor=None # cleaned marginals, `(N,B,C,H,W)`, with the flow
     multipliers: Tensor=None # d, `(N,B,C,H,W)`, on request
+    evidence: tuple=field(default=None, repr=False) # marginals, prices, weights, iterated images and their solution
+
+    @cached_property
+    def _judged(self):
+        p, params, weights, rest, solution = self.evidence
+        with torch.no_grad():
+            flow, x, d = _unknowns(p, params, weights, self.image.detach(), rest, solution)
+            return duality_gap(p, flow, x, self.image.detach(), d, params, weights)
+
+    @property
+    def gap(self) -> Tensor: # `(B,)` float64
+        "The objective is at most this far from optimal"
+        return self._judged[0]
+
+    @property
+    def primal(self) -> Tensor: # `(B,)` float64
+        "Objective of (P), summed over channels"
+        return self._judged[1]
+
+    @property
+    def converged(self) -> Tensor: # `(B,)` bool
+        "Relative gap at most `tol`"
+        return relative(self.gap, self.primal) <= self.tol
 
     def __repr__(self):
         n, c, h, w = self.image.shape
@@ -134,11 +162,11 @@ class BarycenterResult:
         return (f"{n} barycenters {c}×{h}×{w}: {', '.join(f'{v} {k}' for k, v in counts.items())}; "
                 f"{int(self.converged.sum())} converged, largest relative gap {relative(self.gap, self.primal).max():.1e}")
 
-# %% ../nbs/05_barycenter.ipynb #c014
+# %% ../nbs/05_barycenter.ipynb #c016
 def beckman_barycenter(marginals: Tensor, # `(N,B,C,H,W)`: N views of B images, finite and >= 0 (images: in [0,1]), float32 or float64
                        params: BeckmanParams=BeckmanParams.published(), # the prices of the program
                        weights=None, # `(N,)` or `(N,B)`, positive; 1 for each marginal by default
-                       method: str='auto', # 'auto', 'analytic' or 'pdhg'
+                       method: str='auto', # 'auto', 'analytic', or an iterative solver by name
                        tol: float=1e-4, # relative duality gap at which an iterated image is done
                        max_iters: int=10_000, # iterations after which it is returned as it is, with a warning
                        init: BarycenterResult=None, # earlier result with flow and multipliers, to start iterations from
@@ -152,20 +180,13 @@ def beckman_barycenter(marginals: Tensor, # `(N,B,C,H,W)`: N views of B images, 
     if method not in names: raise ValueError(f"method: expected one of {names}, got {method!r}")
     _check_limits(tol, max_iters)
     image, rest, solution, solver = _barycenter(marginals, params, weights, method, tol, max_iters, init)
-    return _certify(marginals, params, weights, image, rest, solution, solver, tol, return_flow, return_dual)
-
-# %% ../nbs/05_barycenter.ipynb #c016
-@torch.no_grad()
-def _certify(p, params, weights, image, rest, solution, solver, tol, return_flow, return_dual):
-    "Assemble the result and evaluate objective and gap in float64"
-    q, b = image.detach(), p.shape[1]
-    flow = p.new_zeros((*p.shape[:3], 2, *p.shape[3:]))
-    d = analytic_multipliers(p, q, params, weights).to(p.dtype)
-    iters, methods = torch.zeros(b, dtype=torch.int64, device=p.device), ['analytic']*b
+    iters, methods = torch.zeros(len(image), dtype=torch.int64, device=image.device), ['analytic']*len(image)
     if solution is not None:
-        flow[:, rest], d[:, rest], iters[rest] = solution.flow, solution.multipliers, solution.iters
+        iters[rest] = solution.iters
         for i in rest.tolist(): methods[i] = solver
-    x = cleaned_marginals(p, flow, q, params)
-    gap, primal = duality_gap(p, flow, x, q, d, params, weights)
-    return BarycenterResult(image, gap, primal, iters, relative(gap, primal) <= tol, methods, flow=flow if return_flow else None,
-                            x=x if return_flow else None, multipliers=d if return_dual else None)
+    result = BarycenterResult(image, iters, methods, tol, evidence=(marginals.detach(), params, weights.detach(), rest, solution))
+    if return_flow or return_dual:
+        with torch.no_grad(): flow, x, d = _unknowns(*result.evidence[:3], image.detach(), rest, solution)
+        if return_flow: result.flow, result.x = flow, x
+        if return_dual: result.multipliers = d
+    return result
