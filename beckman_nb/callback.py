@@ -168,7 +168,7 @@ class BeckmanTraining(RecipeCallback):
         super().before_fit()
         if isinstance(self.recipe.barycenter, torch.nn.Module): self.recipe.barycenter.to(next(self.learn.model.parameters()).device)
 
-# %% ../nbs/31_callback.ipynb #c045
+# %% ../nbs/31_callback.ipynb #c047
 class _Columns(Callback):
     "Adds columns to the table of metrics for the duration of a fit or a validation"
     remove_on_fetch = True # `FetchPredsCallback` predicts in the middle of a validation, which would start the counts anew
@@ -194,7 +194,7 @@ def _total(*values):
         torch.distributed.all_reduce(t)
     return t.tolist()
 
-# %% ../nbs/31_callback.ipynb #c046
+# %% ../nbs/31_callback.ipynb #c048
 class RobustAccuracy(_Columns):
     "A metrics column with the accuracy on attacked validation images"
     order,run_train = 9.4,False # before `AdversarialTraining(valid=True)` changes the batch
@@ -235,7 +235,7 @@ class RobustAccuracy(_Columns):
         right,seen = _total(self.right, self.seen)
         return right/seen if seen else None
 
-# %% ../nbs/31_callback.ipynb #c051
+# %% ../nbs/31_callback.ipynb #c053
 class DefendedPrediction(Callback):
     "Validate and predict on barycenters"
     order,run_train = 9.7,False # after `AdversarialTraining(valid=True)`, before `MixedPrecision`
@@ -247,7 +247,7 @@ class DefendedPrediction(Callback):
     def before_batch(self):
         with torch.no_grad(): self.learn.xb = (self.barycenter.to(self.xb[0].device)(self.xb[0].as_subclass(Tensor)), *self.xb[1:])
 
-# %% ../nbs/31_callback.ipynb #c052
+# %% ../nbs/31_callback.ipynb #c054
 @patch
 @delegates(AdversarialTraining)
 def to_adversarial(self:Learner,
@@ -283,7 +283,7 @@ def to_undefended(self:Learner): # the `Learner`
     "Validate and predict on the images as they come: the inverse of `to_defended`"
     return self.remove_cb(DefendedPrediction)
 
-# %% ../nbs/31_callback.ipynb #c057
+# %% ../nbs/31_callback.ipynb #c059
 class Stopwatch:
     "Milliseconds by name: `with watch('attack'): ...`"
     def __init__(self): self.ms = {}
@@ -300,7 +300,7 @@ class Stopwatch:
         if torch.cuda.is_available() and torch.cuda.is_initialized(): torch.cuda.synchronize()
         return 1000*time.perf_counter()
 
-# %% ../nbs/31_callback.ipynb #c058
+# %% ../nbs/31_callback.ipynb #c060
 class BeckmanMonitor(_Columns):
     "Metrics columns: where the milliseconds of a training batch go, and how exact the barycenters are"
     order = 9.45 # just before `RecipeCallback`
@@ -340,7 +340,7 @@ class BeckmanMonitor(_Columns):
         for cb in self.trainers: cb.clock = _no_clock
         self.trainers = []
 
-# %% ../nbs/31_callback.ipynb #c061
+# %% ../nbs/31_callback.ipynb #c063
 class WeightAverage(Callback):
     "Validate, save and end up with averaged weights (EMA or SWA, by torch's `AveragedModel`)"
     order,run_valid = 12,False # after `DistributedTrainer` (11) has wrapped the model
@@ -373,7 +373,7 @@ class WeightAverage(Callback):
         for p,o in zip(get_model(self.learn.model).parameters(), self.own): p.copy_(o)
         self.own = None
 
-# %% ../nbs/31_callback.ipynb #c065
+# %% ../nbs/31_callback.ipynb #c067
 class SeedEpochs(Callback):
     "Seed everything random at the start of each epoch of training, so that epoch `k` is the same in a resumed run"
     order = -20
