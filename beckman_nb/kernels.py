@@ -47,7 +47,11 @@ def _run(kernel, count, *args, pieces=1):
 _Prices = namedtuple('_Prices', 'lam rho mu theta kappa reach nil huge tiny zero one')
 _plain = dict(nogil=True, error_model='numpy', no_cpython_wrapper=True, no_cfunc_wrapper=True)
 _fast = dict(_plain, fastmath={'contract', 'arcp', 'afn', 'nsz', 'reassoc'})
-_entry = dict(nogil=True, error_model='numpy', cache=True)
+
+def _entry(f):
+    "Compile a kernel that Python calls, and keep it on disk where there is a place for that"
+    try: return njit(nogil=True, error_model='numpy', cache=True)(f)
+    except RuntimeError: return njit(nogil=True, error_model='numpy')(f)
 
 def _pack(params, dtype):
     "The prices, their `reach` mu/rho, a rounding allowance `nil`, a `huge` and a `tiny` number, in the images' dtype"
@@ -215,7 +219,7 @@ def _edge(n, width, prm):
     for k in range(width - 1, n, width): edge[k] = prm.zero
     return edge
 
-@njit(**_entry)
+@_entry
 def _analytic_forward(p, w, prm, certify, width, q, status, start, stop):
     "Planes `start` to `stop` of `p` `(N,B,C,pixels)`: barycenter, and status 0 fine, 1 not certified, 2 bad input"
     n, channels, pixels = p.shape[0], p.shape[2], p.shape[3]
@@ -244,7 +248,7 @@ def _scale_plane(p, w, prm, left, right, q, upstream, scale, pbar):
         for k in range(len(q)): scale[k] += prm.rho*wi if (row[k] - prm.reach <= left[k]) & (row[k] + prm.reach >= right[k]) else prm.zero
     for k in range(len(q)): scale[k] = upstream[k]/scale[k] if (q[k] > prm.zero) & (q[k] < prm.one) else prm.zero
 
-@njit(**_entry)
+@_entry
 def _analytic_backward(p, w, prm, upstream, dp, dw, start, stop):
     "Gradients by views `dp` `(N,B,C,pixels)` and by weights `dw` `(N,B,C)`"
     n, channels, pixels = p.shape[0], p.shape[2], p.shape[3]
@@ -525,7 +529,7 @@ def _judge(views, w, new, pbar, prices, slack, lam, edge, width, r, d, s):
     return total, value
 
 # %% ../nbs/04_kernels.ipynb #c043
-@njit(**_entry)
+@_entry
 def _pdhg_images(p, w, prm, prices, cold, limits, relax, slack, width, flow, q, y, gaps, iters, done, first, stop):
     "Solve images `first` to `stop` of `p` `(N,B,C,pixels)`, in place in `flow, q, y`"
     (n, _, channels, pixels), (tol, max_iters, check, length0, growth) = p.shape, limits
@@ -633,7 +637,7 @@ def fused_pdhg(marginals: Tensor, # `(N,B,C,H,W)` on the CPU, finite and >= 0, f
     return _in_levels(solve, marginals.detach(), weights, params, tol, max_iters, init, levels)
 
 # %% ../nbs/04_kernels.ipynb #c065
-@njit(**_entry)
+@_entry
 def _still_images(p, w, prm, prices, width, q, gaps, first, stop):
     "Gap and objective of images `q` under zero flow"
     n, _, channels, pixels = p.shape
@@ -659,7 +663,7 @@ def fused_gap(marginals: Tensor, # `(N,B,C,H,W)` on the CPU
     _run(_still_images, marginals.shape[1], p, weights.detach().contiguous().numpy(), _pack(params, p.dtype), _pack(params, np.float64), marginals.shape[-1], _planes(image), gaps.numpy())
     return gaps[0], gaps[1]
 
-# %% ../nbs/04_kernels.ipynb #c075
+# %% ../nbs/04_kernels.ipynb #c080
 def _cosines(n, like):
     "Orthonormal discrete cosine transform of length `n` as a matrix, and the eigenvalues of the Neumann Laplacian"
     k = torch.arange(n, dtype=torch.float64, device=like.device)
@@ -680,14 +684,14 @@ def _local(z, q, p, w, a, params):
     q = (q + force/(params.kappa + a*w.sum(0))).clamp(0, 1)
     return prices(q), q
 
-# %% ../nbs/04_kernels.ipynb #c077
+# %% ../nbs/04_kernels.ipynb #c082
 def _eased(flow, todo, params, share):
     "Price of transport to iterate with, `(B,C)`: lower by so much that the certificate loses `share` of the objective"
     paid = params.lam*(todo.weights*flow.square().sum(-3).sqrt().sum((-3, -2, -1))).sum(0)
     ease = share*todo.out.primal[todo.index]/paid.double().clamp(min=1e-300)
     return (params.lam*(1 - ease.clamp(max=.01))).to(flow)[:, None].repeat(1, flow.shape[2])
 
-# %% ../nbs/04_kernels.ipynb #c078
+# %% ../nbs/04_kernels.ipynb #c083
 def _split(p, weights, params, tol, max_iters, init, check=10, slack=.5, relax=1.8):
     "Douglas–Rachford splitting from `init` or from the analytic barycenter"
     m, q, y = z = _start(p, weights, params, init)
@@ -709,7 +713,7 @@ def _split(p, weights, params, tol, max_iters, init, check=10, slack=.5, relax=1
         if slack: lam = _eased(m, todo, params, slack*tol)[:, :, None, None, None]
     return todo.out
 
-# %% ../nbs/04_kernels.ipynb #c079
+# %% ../nbs/04_kernels.ipynb #c084
 @torch.no_grad()
 def splitting(marginals: Tensor, # `(N,B,C,H,W)`, finite and >= 0, float32 or float64; else `ValueError`
               params: BeckmanParams, # the prices
