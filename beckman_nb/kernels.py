@@ -69,15 +69,20 @@ def _copy(to, source):
     for k in range(len(a)): a[k] = b[k]
 
 @njit(**_plain)
-def _load(p, b, c, views, prm):
-    "Copy the views of one plane of `p` `(N,B,C,pixels)` into `views` `(N,pixels)`; whether all values are finite and non-negative"
+def _good(row, prm):
+    "Whether all values are finite and non-negative"
     good = 0
+    for k in range(len(row)): good += (row[k] >= prm.zero) & (row[k] < prm.huge)
+    return good == len(row)
+
+@njit(**_plain)
+def _load(p, b, c, views, prm):
+    "Copy the views of one plane of `p` `(N,B,C,pixels)` into `views` `(N,pixels)`; whether they are all good"
+    good = True
     for i in range(len(views)):
-        source, row = p[i, b, c], views[i]
-        for k in range(len(row)):
-            row[k] = source[k]
-            good += (source[k] >= prm.zero) & (source[k] < prm.huge)
-    return good == views.size
+        good &= _good(p[i, b, c], prm)
+        _copy(views[i], p[i, b, c])
+    return good
 
 # %% ../nbs/04_kernels.ipynb #c011
 @njit(**_plain)
@@ -163,10 +168,13 @@ def _many_plane(p, w, prm, left, right, q, work):
     for k in range(len(q)): q[k] = _root(left[k], f_left[k], right[k], f_right[k], f_zero[k], f_one[k], nil, prm)
 
 @njit(**_plain)
+def _share(n, prm): return prm.one/(prm.one + prm.one) if n == 1 else prm.one
+
+@njit(**_plain)
 def _solve_plane(p, w, prm, left, right, q, work):
     "Bracket and barycenter of the views `p` `(N,pixels)` of one plane"
-    if len(p) == 1: _pair_plane(p[0], p[0], w[0], prm.zero, prm, left, right, q)
-    elif len(p) == 2: _pair_plane(p[0], p[1], w[0], w[1], prm, left, right, q)
+    last, share = len(p) - 1, _share(len(p), prm)
+    if last <= 1: _pair_plane(p[0], p[last], share*w[0], share*w[last], prm, left, right, q)
     else: _many_plane(p, w, prm, left, right, q, work)
 
 # %% ../nbs/04_kernels.ipynb #c016
@@ -194,24 +202,34 @@ def _multipliers(p, w, prm, q, y, room, cap):
         yi, wi = y[i], w[i]
         for k in range(n): yi[k] += room[k]/wi
 
+# %% ../nbs/04_kernels.ipynb #c017
+@njit(**_plain)
+def _pair_multipliers(pa, pb, wa, wb, prm, q, ya, yb):
+    "The same for two views, in one loop"
+    half, keep, ka, kb = prm.one/(prm.one + prm.one), prm.one - prm.nil, prm.kappa*wa/(wa + wb), prm.kappa*wb/(wa + wb)
+    for k in range(len(q)):
+        a, b = prm.rho*(pa[k] - q[k]), prm.rho*(pb[k] - q[k])
+        a, b = a if a < prm.mu else prm.mu, b if b < prm.mu else prm.mu
+        a, b = a if a > -prm.mu else -prm.mu, b if b > -prm.mu else -prm.mu
+        room, cap, cap_b = half*(prm.theta - wa*a - wb*b - ka*pa[k] - kb*pb[k]), wa*(prm.mu - a), wb*(prm.mu - b)
+        cap = cap_b if cap_b < cap else cap
+        room = cap if cap < room else room
+        room = keep*room if (room > prm.zero) & (q[k] == prm.zero) else prm.zero
+        ya[k], yb[k] = a + room/wa, b + room/wb
+
 @njit(**_fast)
-def _steepest(y, edge, width, s):
-    "Largest |grad y| of one padded plane; `s` is scratch, folded in half until one number is left"
-    n, right, down = len(edge), y[1:], y[width:]
+def _is_steep(y, edge, width, lam):
+    "Whether |grad y| > lam anywhere in one padded plane"
+    n, right, down, steep = len(edge), y[1:], y[width:], 0
     for k in range(n - width):
         a, b = down[k] - y[k], edge[k]*(right[k] - y[k])
-        s[k] = a*a + b*b
+        steep += a*a + b*b > lam*lam
     for k in range(n - width, n):
         b = edge[k]*(right[k] - y[k])
-        s[k] = b*b
-    while n > 1:
-        half = (n + 1)//2
-        tail = s[half:n]
-        for k in range(n - half): s[k] = tail[k] if tail[k] > s[k] else s[k]
-        n = half
-    return math.sqrt(s[0])
+        steep += b*b > lam*lam
+    return steep > 0
 
-# %% ../nbs/04_kernels.ipynb #c017
+# %% ../nbs/04_kernels.ipynb #c018
 @njit(**_plain)
 def _edge(n, width, prm):
     "1 in every pixel that has a right neighbour, 0 elsewhere"
@@ -219,25 +237,41 @@ def _edge(n, width, prm):
     for k in range(width - 1, n, width): edge[k] = prm.zero
     return edge
 
+@njit(**_plain)
+def _pair_status(p, w, b, c, prm, certify, width, q, y, edge, left, right):
+    "Barycenter and status of a plane with one view or two, which stay where they are"
+    last, share = len(p) - 1, _share(len(p), prm)
+    pa, pb, wa, wb = p[0, b, c], p[last, b, c], share*w[0, b], share*w[last, b]
+    if not (_good(pa, prm) and _good(pb, prm)): return 2
+    _pair_plane(pa, pb, wa, wb, prm, left, right, q)
+    if not certify: return 0
+    _pair_multipliers(pa, pb, wa, wb, prm, q, y[0], y[1])
+    return 1 if _is_steep(y[0], edge, width, prm.lam) or _is_steep(y[1], edge, width, prm.lam) else 0
+
+@njit(**_plain)
+def _many_status(p, w, b, c, prm, certify, width, q, y, edge, views, work):
+    "The same for any number of views, which are gathered first"
+    if not _load(p, b, c, views, prm): return 2
+    wb = w[:, b].copy()
+    _many_plane(views, wb, prm, work[7], work[8], q, work)
+    if not certify: return 0
+    _multipliers(views, wb, prm, q, y, work[0], work[1])
+    for i in range(len(p)):
+        if _is_steep(y[i], edge, width, prm.lam): return 1
+    return 0
+
 @_entry
 def _analytic_forward(p, w, prm, certify, width, q, status, start, stop):
     "Planes `start` to `stop` of `p` `(N,B,C,pixels)`: barycenter, and status 0 fine, 1 not certified, 2 bad input"
     n, channels, pixels = p.shape[0], p.shape[2], p.shape[3]
-    views, y, work = np.empty((n, pixels), p.dtype), np.zeros((n, pixels + width + 1), p.dtype), np.empty((9, pixels), p.dtype)
+    views, y, work = np.empty((n, pixels), p.dtype), np.zeros((max(n, 2), pixels + width + 1), p.dtype), np.empty((9, pixels), p.dtype)
     edge = _edge(pixels, width, prm)
     for plane in range(start, stop):
         b, c = plane//channels, plane % channels
-        wb = w[:, b].copy()
-        if not _load(p, b, c, views, prm):
-            status[b, c] = 2
-            continue
-        _solve_plane(views, wb, prm, work[7], work[8], q[b, c], work)
-        if certify:
-            _multipliers(views, wb, prm, q[b, c], y, work[0], work[1])
-            for i in range(n):
-                if _steepest(y[i], edge, width, work[0]) > prm.lam: status[b, c] = 1
+        if n <= 2: status[b, c] = _pair_status(p, w, b, c, prm, certify, width, q[b, c], y, edge, work[7], work[8])
+        else: status[b, c] = _many_status(p, w, b, c, prm, certify, width, q[b, c], y, edge, views, work)
 
-# %% ../nbs/04_kernels.ipynb #c019
+# %% ../nbs/04_kernels.ipynb #c020
 @njit(**_plain)
 def _scale_plane(p, w, prm, left, right, q, upstream, scale, pbar):
     "What multiplies every term of the gradient, pixel by pixel, and the average of the views"
@@ -268,7 +302,7 @@ def _analytic_backward(p, w, prm, upstream, dp, dw, start, stop):
                 by_weight += scale[k]*(pull*(row[k] - pbar[k]) - min(max(prm.rho*(q[k] - row[k]), -prm.mu), prm.mu))
             dw[i, b, c] = by_weight
 
-# %% ../nbs/04_kernels.ipynb #c021
+# %% ../nbs/04_kernels.ipynb #c022
 def _planes(t): return t.detach().reshape(*t.shape[:-2], -1).contiguous().numpy()
 
 class _FusedAnalytic(torch.autograd.Function):
@@ -292,7 +326,7 @@ class _FusedAnalytic(torch.autograd.Function):
         _run(_analytic_backward, dw[0].numel(), p, w, _pack(ctx.params, p.dtype), _planes(upstream.to(dp)), _planes(dp), dw.numpy())
         return dp, dw.sum(2).to(weights.dtype) if ctx.needs_input_grad[1] else None, None, None
 
-# %% ../nbs/04_kernels.ipynb #c022
+# %% ../nbs/04_kernels.ipynb #c023
 def fused_analytic(marginals: Tensor, # `(N,B,C,H,W)` on the CPU, finite and >= 0, float32 or float64; else `ValueError`
                    params: BeckmanParams=BeckmanParams.published(), # the prices
                    weights=None, # `(N,)` or `(N,B)`, positive; 1 for each marginal by default
@@ -305,7 +339,7 @@ def fused_analytic(marginals: Tensor, # `(N,B,C,H,W)` on the CPU, finite and >= 
     if (status == 2).any(): check_marginals(marginals)
     return image, status == 0
 
-# %% ../nbs/04_kernels.ipynb #c034
+# %% ../nbs/04_kernels.ipynb #c035
 @njit(**_fast)
 def _image_step(y, w, base, q, image, tau, prm, relax):
     "q and `image` = 2 q_new - q"
@@ -333,7 +367,7 @@ def _price_step(p, y, bar, image, sigma, prm, relax, width):
         a = a if a < prm.mu else prm.mu
         y[k] += relax*(a - y[k])
 
-# %% ../nbs/04_kernels.ipynb #c035
+# %% ../nbs/04_kernels.ipynb #c036
 @njit(**_fast)
 def _flow_step(y, m, bar, edge, tau, reach, prm, relax, width):
     "The flow of one view and `bar` = 2 m_new - m; the last row has no flow down"
@@ -367,7 +401,7 @@ def _iterate(p, w, base, m, q, y, omega, lam, prm, relax, steps, width, bar, ima
             _flow_step(y[i], m[i], bar, edge, tau, lam*tau, prm, relax, width)
             _price_step(p[i], y[i], bar, image, sigma, prm, relax, width)
 
-# %% ../nbs/04_kernels.ipynb #c037
+# %% ../nbs/04_kernels.ipynb #c038
 @njit(**_fast)
 def _view_cost(p, m, q, prices, width, r):
     "Price of the flow of one view, and of its residual and infidelity"
@@ -401,7 +435,24 @@ def _primal(p, w, m, q, pbar, prices, width, r):
         other += prices.theta*a + .5*prices.kappa*b*b
     return paid + other, paid
 
-# %% ../nbs/04_kernels.ipynb #c038
+# %% ../nbs/04_kernels.ipynb #c039
+@njit(**_fast)
+def _steepest(y, edge, width, s):
+    "Largest |grad y| of one padded plane; `s` is scratch, folded in half until one number is left"
+    n, right, down = len(edge), y[1:], y[width:]
+    for k in range(n - width):
+        a, b = down[k] - y[k], edge[k]*(right[k] - y[k])
+        s[k] = a*a + b*b
+    for k in range(n - width, n):
+        b = edge[k]*(right[k] - y[k])
+        s[k] = b*b
+    while n > 1:
+        half = (n + 1)//2
+        tail = s[half:n]
+        for k in range(n - half): s[k] = tail[k] if tail[k] > s[k] else s[k]
+        n = half
+    return math.sqrt(s[0])
+
 @njit(**_fast)
 def _view_value(p, y, w, prices, edge, width, r, d, s):
     "Dual objective of one view; its projected multipliers are subtracted from `r`"
@@ -436,7 +487,7 @@ def _dual(p, w, y, pbar, prices, edge, width, r, d, s):
         for k in range(len(r)): value += r[k] if r[k] < 0. else 0.
     return value
 
-# %% ../nbs/04_kernels.ipynb #c040
+# %% ../nbs/04_kernels.ipynb #c041
 @njit(**_fast)
 def _settle(z, least, zero):
     "Tiny numbers become 0"
@@ -468,7 +519,7 @@ def _rebalance(w, m, q, y, m0, q0, y0, omega, prm):
     new = math.sqrt(omega*math.sqrt(dual/primal))
     return min(max(new, 1e-3*prm.mu), 1e3*prm.mu)
 
-# %% ../nbs/04_kernels.ipynb #c041
+# %% ../nbs/04_kernels.ipynb #c042
 @njit(**_plain)
 def _state(channels, n, pixels, width, like):
     "Room for flows, barycenters and padded multipliers of an image"
@@ -493,7 +544,7 @@ def _advance(views, w, base, z, new, start, c, omega, lam, prm, relax, steps, tu
     _relax(q[c], q1[c], share)
     _relax(y[c], y1[c], share)
 
-# %% ../nbs/04_kernels.ipynb #c042
+# %% ../nbs/04_kernels.ipynb #c043
 @njit(**_plain)
 def _open(p, w, b, cold, flow, q, y, prm, views, base, pbar, z, new, start, work, edge, width):
     "Load image `b` and its starting point, which is its analytic barycenter if `cold`"
@@ -528,7 +579,7 @@ def _judge(views, w, new, pbar, prices, slack, lam, edge, width, r, d, s):
         if slack > 0: lam[c] = prices.lam*(1 - min(.01, slack*primal/max(paid, 1e-300)))
     return total, value
 
-# %% ../nbs/04_kernels.ipynb #c043
+# %% ../nbs/04_kernels.ipynb #c044
 @_entry
 def _pdhg_images(p, w, prm, prices, cold, limits, relax, slack, width, flow, q, y, gaps, iters, done, first, stop):
     "Solve images `first` to `stop` of `p` `(N,B,C,pixels)`, in place in `flow, q, y`"
@@ -561,7 +612,7 @@ def _pdhg_images(p, w, prm, prices, cold, limits, relax, slack, width, flow, q, 
                 _copy(flow[i, b, c], new[0][c, i])
                 _copy(y[i, b, c], new[2][c, i, :pixels])
 
-# %% ../nbs/04_kernels.ipynb #c045
+# %% ../nbs/04_kernels.ipynb #c046
 def _fused(marginals, weights, params, tol, max_iters, init, check=20, first=40, growth=1.3, relax=1.8, slack=0.):
     "Run the compiled iterations from `init`, or from the analytic barycenter"
     p, w = marginals.detach().contiguous(), weights.detach().contiguous()
@@ -575,7 +626,7 @@ def _fused(marginals, weights, params, tol, max_iters, init, check=20, first=40,
          kind.type(relax), float(slack), p.shape[-1], _planes(flow), _planes(q), _planes(y), gaps.numpy(), iters.numpy(), done.numpy(), pieces=4)
     return Solution(q, flow, y.mul_(per_marginal(w)), *gaps, iters, done)
 
-# %% ../nbs/04_kernels.ipynb #c055
+# %% ../nbs/04_kernels.ipynb #c056
 def _halve(t):
     "Averages of 2×2 pixels of `(…,H,W)`; a last odd row or column stays by itself"
     return F.avg_pool2d(t.flatten(0, -3), 2, ceil_mode=True, count_include_pad=False).unflatten(0, t.shape[:-2])
@@ -600,13 +651,13 @@ def _from_coarse(solve, p, weights, params, levels, tol, ease=10):
     s = solve(coarse, weights, prices, ease*tol, 100, _from_coarse(solve, coarse, weights, prices, levels - 1, tol))
     return Solution(_double(s.image, *size), _double_flow(s.flow, *size), _double(s.multipliers, *size), *[None]*4)
 
-# %% ../nbs/04_kernels.ipynb #c056
+# %% ../nbs/04_kernels.ipynb #c057
 def _in_levels(solve, p, weights, params, tol, max_iters, init, levels):
     "Solve at full size, from `init` or from a coarse start"
     if init is None: init = _from_coarse(solve, p, weights, params, _levels(params, *p.shape[-2:]) if levels is None else levels, tol)
     return solve(p, weights, params, tol, max_iters, init)
 
-# %% ../nbs/04_kernels.ipynb #c060
+# %% ../nbs/04_kernels.ipynb #c061
 def _levels(params, height, width):
     "How many halvings pay: until transport reaches about three pixels, and never below 16 pixels a side"
     reach, side = min(params.mu, params.rho)/params.lam, min(height, width)
@@ -618,7 +669,7 @@ def _check_options(tol, max_iters, check, slack, levels):
     if not 0 <= slack < 1: raise ValueError(f"slack: expected a share in [0,1), got {slack!r}")
     if levels is not None and not (isinstance(levels, int) and levels >= 0): raise ValueError(f"levels: expected None or an integer >= 0, got {levels!r}")
 
-# %% ../nbs/04_kernels.ipynb #c063
+# %% ../nbs/04_kernels.ipynb #c064
 @torch.no_grad()
 def fused_pdhg(marginals: Tensor, # `(N,B,C,H,W)` on the CPU, finite and >= 0, float32 or float64; else `ValueError`
                params: BeckmanParams, # the prices
@@ -636,7 +687,7 @@ def fused_pdhg(marginals: Tensor, # `(N,B,C,H,W)` on the CPU, finite and >= 0, f
     def solve(p, w, prices, tol, iters, start): return _fused(p, w, prices, tol, iters, start, check, 2*check, 1.6, 1.8, slack)
     return _in_levels(solve, marginals.detach(), weights, params, tol, max_iters, init, levels)
 
-# %% ../nbs/04_kernels.ipynb #c065
+# %% ../nbs/04_kernels.ipynb #c066
 @_entry
 def _still_images(p, w, prm, prices, width, q, gaps, first, stop):
     "Gap and objective of images `q` under zero flow"
@@ -663,7 +714,7 @@ def fused_gap(marginals: Tensor, # `(N,B,C,H,W)` on the CPU
     _run(_still_images, marginals.shape[1], p, weights.detach().contiguous().numpy(), _pack(params, p.dtype), _pack(params, np.float64), marginals.shape[-1], _planes(image), gaps.numpy())
     return gaps[0], gaps[1]
 
-# %% ../nbs/04_kernels.ipynb #c080
+# %% ../nbs/04_kernels.ipynb #c081
 def _cosines(n, like):
     "Orthonormal discrete cosine transform of length `n` as a matrix, and the eigenvalues of the Neumann Laplacian"
     k = torch.arange(n, dtype=torch.float64, device=like.device)
@@ -684,14 +735,14 @@ def _local(z, q, p, w, a, params):
     q = (q + force/(params.kappa + a*w.sum(0))).clamp(0, 1)
     return prices(q), q
 
-# %% ../nbs/04_kernels.ipynb #c082
+# %% ../nbs/04_kernels.ipynb #c083
 def _eased(flow, todo, params, share):
     "Price of transport to iterate with, `(B,C)`: lower by so much that the certificate loses `share` of the objective"
     paid = params.lam*(todo.weights*flow.square().sum(-3).sqrt().sum((-3, -2, -1))).sum(0)
     ease = share*todo.out.primal[todo.index]/paid.double().clamp(min=1e-300)
     return (params.lam*(1 - ease.clamp(max=.01))).to(flow)[:, None].repeat(1, flow.shape[2])
 
-# %% ../nbs/04_kernels.ipynb #c083
+# %% ../nbs/04_kernels.ipynb #c084
 def _split(p, weights, params, tol, max_iters, init, check=10, slack=.5, relax=1.8):
     "Douglas–Rachford splitting from `init` or from the analytic barycenter"
     m, q, y = z = _start(p, weights, params, init)
@@ -713,7 +764,7 @@ def _split(p, weights, params, tol, max_iters, init, check=10, slack=.5, relax=1
         if slack: lam = _eased(m, todo, params, slack*tol)[:, :, None, None, None]
     return todo.out
 
-# %% ../nbs/04_kernels.ipynb #c084
+# %% ../nbs/04_kernels.ipynb #c085
 @torch.no_grad()
 def splitting(marginals: Tensor, # `(N,B,C,H,W)`, finite and >= 0, float32 or float64; else `ValueError`
               params: BeckmanParams, # the prices
