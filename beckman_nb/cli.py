@@ -6,7 +6,7 @@
 __all__ = ['demo_sizes', 'train_more', 'demo_networks', 'demo_barycenters', 'demo_evaluation', 'beckman_demo']
 
 # %% ../nbs/90_cli.ipynb #c006
-import copy, sys, time
+import copy, os, sys, time
 from pathlib import Path
 import torch
 from fastai.callback.schedule import *
@@ -90,6 +90,10 @@ def _save(nets, folder):
     folder.mkdir(parents=True, exist_ok=True)
     for name,net in nets.items(): torch.save({k: v.cpu() for k,v in net.state_dict().items()}, folder/f'{name}.pth')
 
+def _share_cores():
+    "Use only cores that are free: torch's threads wait for each other, and on a busy machine two of them can be ten times slower than one"
+    if hasattr(os, 'getloadavg'): torch.set_num_threads(max(1, min(torch.get_num_threads(), round((os.cpu_count() or 1) - os.getloadavg()[0]))))
+
 def _device(name):
     "A torch device, the GPU where there is one"
     return torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
@@ -133,6 +137,7 @@ def beckman_demo(
 ):
     "Train a small network adversarially, fine-tune it with Beckman barycenters, and report what that is worth"
     start, folder = time.time(), Path(output)
+    _share_cores()
     try:
         wanted, arrays = _check_protocols(protocols.replace(' ', '').split(',')), load_arrays(data, root)
         sizes = demo_sizes(arrays, train, test, transport, epochs, eps)

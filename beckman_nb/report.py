@@ -34,7 +34,8 @@ def _gap(result, network, defence):
     text = f"Behind the barycenter '{defence}', {network} keeps {_pc(a)} against an attacker who knows of it (adaptive){few}; "
     text += f"the published, oblivious protocol would report {_pc(o)}"
     over = result.compare((network, defence, 'oblivious'), (network, defence, 'adaptive'))
-    return text + (f', {100*over.difference:.1f} points too much.' if over.outcome == 'gain' else ', which is about the same here.')
+    if over.outcome == 'gain': return text + f', {100*over.difference:.1f} points too much.'
+    return text + (', which is about the same here.' if over.difference < .02 else f"; {a['n']} images are too few to tell the two apart.")
 
 def _shift(result):
     "What the published protocol thinks of a control that defends nothing"
