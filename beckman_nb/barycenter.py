@@ -8,7 +8,8 @@ __all__ = ['BarycenterResult', 'beckman_barycenter']
 # %% ../nbs/05_barycenter.ipynb #c003
 import warnings
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
+from importlib import import_module
 
 import torch
 from torch import Tensor
@@ -69,14 +70,17 @@ def _unrolled(p, weights, params, solution, steps, relax=1.8):
     return new[1]
 
 # %% ../nbs/05_barycenter.ipynb #c012
-@cache
-def _kernels():
-    "The compiled solvers, or None (and one warning) where they cannot be had"
-    try: from beckman_nb import kernels
-    except Exception as e:
-        warnings.warn(f"the fused solvers are not available ({type(e).__name__}: {e}); the torch reference runs instead", RuntimeWarning)
-        return None
-    return kernels
+_failed = set()   # modules of compiled solvers that cannot be had here
+
+def _compiled(name, call, otherwise):
+    "`call(module)` for a module of compiled solvers, or `otherwise()` where it is missing or does not compile, which is said once"
+    if name not in _failed:
+        try: return call(import_module(f'beckman_nb.{name}'))
+        except ValueError: raise
+        except Exception as e:
+            _failed.add(name)
+            warnings.warn(f"{name}: the fused solvers are not available ({type(e).__name__}: {str(e)[:200]}); the torch reference runs instead", RuntimeWarning)
+    return otherwise()
 
 def _closed_form(p, params, weights, certify):
     "Analytic barycenter, and which images it is certified for if asked; compiled on the CPU"
@@ -85,18 +89,22 @@ def _closed_form(p, params, weights, certify):
             raise ValueError("method: whether mass moves depends on values that torch.compile and vmap cannot read; "
                              "use method='analytic', or prices with 2*sqrt(2)*mu <= lam, at which it never does")
         return analytic_barycenter(p, params, weights), None
-    if p.device.type == 'cpu' and _kernels(): return _kernels().fused_analytic(p, params, weights)
-    image = analytic_barycenter(p, params, weights)
-    return image, transport_inactive(p, params, weights, image.detach()) if certify else None
+    def reference():
+        image = analytic_barycenter(p, params, weights)
+        return image, transport_inactive(p, params, weights, image.detach()) if certify else None
+    return _compiled('kernels', lambda k: k.fused_analytic(p, params, weights), reference) if p.device.type == 'cpu' else reference()
 
-def _fused(p, params, weights=None, **kwargs):
-    "The compiled solver where it can be had, else the reference"
-    return (_kernels().fused_pdhg if p.device.type == 'cpu' and _kernels() else pdhg)(p, params, weights, **kwargs)
+def _pdhg(p, params, weights, **limits): return pdhg(p, params, weights, **limits), 'pdhg'
 
-_solvers = dict(pdhg=pdhg, fused=_fused)   # iterative solvers by name
+def _fused(p, params, weights, **limits):
+    "`Solution` by the compiled solver for the device of `p`, or by the reference, and the name of what ran"
+    def reference(): return _pdhg(p, params, weights, **limits)
+    if p.device.type == 'cpu': return _compiled('kernels', lambda k: (k.fused_pdhg(p, params, weights, **limits), 'fused'), reference)
+    if p.device.type == 'cuda': return _compiled('triton_kernels', lambda k: (k.triton_pdhg(p, params, weights, **limits), 'fused'), reference)
+    return reference()
+
+_solvers = dict(pdhg=_pdhg, fused=_fused)   # iterative solvers by name
 _adjoint_tol, _adjoint_iters = {torch.float32: 1e-5, torch.float64: 1e-9}, 5000   # relative residual and iterations of the gradient's linear solve
-
-def _default_solver(p): return 'fused' if p.device.type == 'cpu' and _kernels() else 'pdhg'
 
 def _barycenter(p, params, weights, method, tol, max_iters, init, unroll=0):
     "Differentiable image, indices of the iterated images, their `Solution` and the solver's name; inputs are checked already"
@@ -106,11 +114,10 @@ def _barycenter(p, params, weights, method, tol, max_iters, init, unroll=0):
         image, certified = _closed_form(p, params, weights, certify=method == 'auto')
         rest = every[:0] if certified is None or method == 'analytic' else every[~certified]
     if len(rest) == 0: return image, rest, None, 'analytic'
-    name = method if method in _solvers else _default_solver(p)
-    pr, wr = p[:, rest], weights[:, rest]
+    pr, wr = (p, weights) if len(rest) == p.shape[1] else (p[:, rest], weights[:, rest])
     if init is not None and len(rest) < p.shape[1]:
         init = Solution(init.image[rest], init.flow[:, rest], init.multipliers[:, rest], *[None]*4)
-    solution = _solvers[name](pr, params, wr, tol=tol, max_iters=max_iters, init=init)
+    solution, name = _solvers.get(method, _fused)(pr, params, wr, tol=tol, max_iters=max_iters, init=init)
     if not solution.converged.all():
         warnings.warn(f"{(~solution.converged).sum()} of {p.shape[1]} barycenters did not reach tol={tol:g} within max_iters={max_iters}; "
                       f"their largest relative gap is {relative(solution.gap, solution.primal).max():.1e}", RuntimeWarning)
@@ -124,6 +131,13 @@ def _unknowns(p, params, weights, q, rest, solution):
     flow, d = p.new_zeros((*p.shape[:3], 2, *p.shape[3:])), analytic_multipliers(p, q, params, weights).to(p.dtype)
     if solution is not None: flow[:, rest], d[:, rest] = solution.flow, solution.multipliers
     return flow, cleaned_marginals(p, flow, q, params), d
+
+def _still_gap(p, params, weights, q):
+    "Gap and objective of images in closed form"
+    def reference():
+        flow, x, d = _unknowns(p, params, weights, q, None, None)
+        return duality_gap(p, flow, x, q, d, params, weights)
+    return _compiled('kernels', lambda k: k.fused_gap(p, q, params, weights), reference) if p.device.type == 'cpu' else reference()
 
 # %% ../nbs/05_barycenter.ipynb #c015
 @dataclass
@@ -141,9 +155,10 @@ class BarycenterResult:
     @cached_property
     def _judged(self):
         p, params, weights, rest, solution = self.evidence
-        with torch.no_grad():
-            flow, x, d = _unknowns(p, params, weights, self.image.detach(), rest, solution)
-            return duality_gap(p, flow, x, self.image.detach(), d, params, weights)
+        if len(rest) == p.shape[1]: return solution.gap, solution.primal
+        with torch.no_grad(): gap, primal = _still_gap(p, params, weights, self.image.detach())
+        if solution is not None: gap[rest], primal[rest] = solution.gap, solution.primal
+        return gap, primal
 
     @property
     def gap(self) -> Tensor: # `(B,)` float64
