@@ -193,7 +193,8 @@ def beckman_barycenter(marginals: Tensor, # `(N,B,C,H,W)`: N views of B images, 
                        return_dual: bool=False, # also return the multipliers
                       ) -> BarycenterResult: # images with gap, objective, iterations and method of each
     "Beckman barycenters of a batch of images; a `ValueError` names the argument that is wrong"
-    weights = check_weights(weights, check_marginals(marginals))
+    fits = isinstance(marginals, Tensor) and marginals.ndim == 5 and marginals.numel() > 0
+    weights = check_weights(weights, marginals if fits else check_marginals(marginals))   # values are checked by the solver, in its own pass
     if not isinstance(params, BeckmanParams): raise ValueError(f"params: expected BeckmanParams, got {type(params).__name__}")
     names = ('auto', 'analytic', *_solvers)
     if method not in names: raise ValueError(f"method: expected one of {names}, got {method!r}")
