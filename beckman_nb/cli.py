@@ -5,14 +5,21 @@
 # %% auto #0
 __all__ = ['demo_sizes', 'train_more', 'demo_networks', 'demo_barycenters', 'demo_evaluation', 'beckman_demo']
 
+# %% ../nbs/90_cli.ipynb #c004
+import copy, os, sys, time, warnings
+
 # %% ../nbs/90_cli.ipynb #c006
-import copy, os, sys, time
+warnings.filterwarnings('ignore', '`torch.jit.script` is deprecated', FutureWarning, r'torch\.jit\._script')
+
+# %% ../nbs/90_cli.ipynb #c007
 from pathlib import Path
 import torch
+from fastai.callback.progress import ProgressCallback
 from fastai.callback.schedule import *
 from fastai.learner import Learner
 from fastai.metrics import accuracy
 from fastai.torch_core import set_seed
+from fastcore.imports import in_notebook
 from fastcore.script import call_parse, store_true
 from .beckmann import BeckmanParams
 from .callback import AdversarialTraining, BeckmanTraining
@@ -24,7 +31,7 @@ from .models import small_cnn
 from .plot import plot_barycenters
 from .report import verdict, write_report
 
-# %% ../nbs/90_cli.ipynb #c009
+# %% ../nbs/90_cli.ipynb #c010
 def demo_sizes(
     arrays, # `Arrays` with everything that was found
     n_train=None, # Training images; `None`: chosen
@@ -42,7 +49,19 @@ def demo_sizes(
     return dict(n_train=n_train, n_test=n_test, n_transport=n_transport, epochs=epochs,
                 eps=eps or (.1 if arrays.name == 'digits' else 8/255))
 
-# %% ../nbs/90_cli.ipynb #c012
+# %% ../nbs/90_cli.ipynb #c013
+def _is_watched():
+    "Whether a progress bar can be seen: in a terminal or a notebook"
+    return sys.stdout.isatty() or in_notebook()
+
+def _plain_lines(learn):
+    "Print one line per epoch in place of the progress bar"
+    show = lambda name,value: f'{name} {value:.4f}' if isinstance(value, float) else f'{name} {value}'
+    learn.remove_cb(ProgressCallback)
+    learn.logger = lambda row: print('  ' + ', '.join(map(show, learn.recorder.metric_names, row)), flush=True)
+    return learn
+
+# %% ../nbs/90_cli.ipynb #c015
 def train_more(
     dls, # fastai `DataLoaders` of images in [0,1]
     net, # Network to start from; it is not changed
@@ -54,10 +73,11 @@ def train_more(
     "A copy of a network after some epochs of adversarial or Beckman training"
     set_seed(seed); dls.train.rng.seed(seed)
     start, learn = time.time(), Learner(dls, copy.deepcopy(net), metrics=accuracy, cbs=[cb], path=Path('.'))
+    if not _is_watched(): _plain_lines(learn)
     learn.fit_one_cycle(epochs, lr)
     return learn.model.eval(), time.time() - start
 
-# %% ../nbs/90_cli.ipynb #c013
+# %% ../nbs/90_cli.ipynb #c016
 def demo_networks(
     dls, # fastai `DataLoaders` of images in [0,1]
     sizes, # What `demo_sizes` returned
@@ -72,11 +92,11 @@ def demo_networks(
         ('base', None, AdversarialTraining('fgsm', eps=eps), sizes['epochs'], 8e-3),
         ('control', 'base', AdversarialTraining('fgsm', eps=eps), 1, 1e-3),
         ('beckman', 'base', BeckmanTraining(BeckmanBarycenter.published(), 'adversarial', attack='fgsm', eps=eps), 1, 1e-3)]:
-        print(f"\n{name}: {epochs} epoch{'s'*(epochs > 1)} of {type(cb).__name__} on {sizes['n_train']} images")
+        print(f"\n{name}: {epochs} epoch{'s'*(epochs > 1)} of {type(cb).__name__} on {sizes['n_train']} images", flush=True)
         nets[name], seconds[name] = train_more(dls, nets.get(start, new), cb, epochs, lr, seed)
     return nets, seconds
 
-# %% ../nbs/90_cli.ipynb #c015
+# %% ../nbs/90_cli.ipynb #c018
 def demo_barycenters(
     size # Side of the images in pixels, for the price of transport
 ): # dict of name to layer
@@ -84,7 +104,7 @@ def demo_barycenters(
     moving = BeckmanBarycenter(Rotations.meant(), BeckmanParams.with_transport(size), tol=1e-3, max_iters=2000)
     return {'published': BeckmanBarycenter.published(), 'with transport': moving}
 
-# %% ../nbs/90_cli.ipynb #c018
+# %% ../nbs/90_cli.ipynb #c021
 def _save(nets, folder):
     "Weights of each network, for `load_checkpoint`"
     folder.mkdir(parents=True, exist_ok=True)
@@ -98,7 +118,7 @@ def _device(name):
     "A torch device, the GPU where there is one"
     return torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
 
-# %% ../nbs/90_cli.ipynb #c019
+# %% ../nbs/90_cli.ipynb #c022
 def demo_evaluation(
     nets, # dict of name to network
     arrays, # `Arrays` with the test images
@@ -113,21 +133,21 @@ def demo_evaluation(
     layers = demo_barycenters(x.shape[-1])
     tested = {k: layer for k,layer in layers.items() if k == 'published' or sizes['n_transport']}
     res = robustness(nets, (x, y), tested, eps=sizes['eps'], protocols=protocols, quick=not full, seed=seed, device=device,
-                     n_of={'with transport': sizes['n_transport']})
+                     progress=_is_watched(), n_of={'with transport': sizes['n_transport']})
     cpu = {k: layer.cpu() for k,layer in layers.items()}
     cpu = {k: cpu[k] for k in ('with transport', 'published')} # the first one's marginals are shown
     fig,_ = plot_barycenters(x[:4], cpu, names=[arrays.classes[i] for i in y[:4]])
     return res, fig
 
-# %% ../nbs/90_cli.ipynb #c020
+# %% ../nbs/90_cli.ipynb #c023
 @call_parse
 def beckman_demo(
-    data:str='digits', # digits, cifar10, cifar100, tiny-imagenet, or a path to an .npz with x_train, y_train, x_test, y_test
+    data:str='digits', # Data set: digits, cifar10, cifar100, tiny-imagenet, or a path to an .npz with x_train, y_train, x_test, y_test
     root:str=None, # Folder of the data sets; default: the variable BECKMAN_DATA, then fastai's data folder
-    train:int=None, # Training images; default: what fits into five minutes on two cores
-    test:int=None, # Test images
-    transport:int=None, # Test images for the barycenter with transport, which is slow; 0 leaves it out
-    epochs:int=None, # Epochs of adversarial training of the base network
+    train:int=None, # Training images; default: chosen by size, for five minutes on two cores (digits: 1437, cifar10: 10000)
+    test:int=None, # Test images; default: chosen by size (digits: 360, cifar10: 200)
+    transport:int=None, # Test images for the barycenter with transport, which is slow; 0 leaves it out; default: chosen by size (digits: 20, cifar10: 10)
+    epochs:int=None, # Epochs of adversarial training of the base network; default: chosen by size (digits: 16, cifar10: 8)
     eps:float=None, # Radius of the Linf perturbations; default: 0.1 for digits, 8/255 otherwise
     protocols:str='undefended,oblivious,adaptive', # Which to run, separated by commas
     full:store_true=False, # AutoAttack instead of the quick attack: hours on a CPU
@@ -146,7 +166,7 @@ def beckman_demo(
     print(arrays); print(', '.join(f'{k} {v:.4g}' for k,v in sizes.items()))
     nets, seconds = demo_networks(dls, sizes, arrays.subset(sizes['n_train'], seed=seed).stats(), seed)
     _save(nets, folder)
-    print('\nevaluation' + ('' if full else ' (QUICK)'))
+    print('\nevaluation' + ('' if full else ' (QUICK)') + ('' if _is_watched() else ', as long again as the training or longer'), flush=True)
     res, fig = demo_evaluation(nets, arrays, sizes, wanted, full, seed, _device(device))
     settings = dict(command='beckman_demo', data=arrays.name, **sizes, training_seconds=seconds, seconds=round(time.time() - start, 1))
     files = write_report(res, folder, settings, figures={'images': fig})

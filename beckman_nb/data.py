@@ -127,10 +127,13 @@ def _digits():
 # %% ../nbs/20_data.ipynb #c030
 def data_root(
     root=None # folder that holds the data sets; default: the variable `BECKMAN_DATA`, then fastai's data folder
-)->Path: # which need not exist
+)->Path: # `FileNotFoundError` when `root` or `BECKMAN_DATA` names no folder; fastai's own need not exist yet
     "The folder in which data sets are looked for"
-    root = root or os.environ.get('BECKMAN_DATA')
-    return Path(root).expanduser() if root else fastai_path('data')
+    named = root or os.environ.get('BECKMAN_DATA')
+    if not named: return fastai_path('data')
+    folder = Path(named).expanduser()
+    if not folder.is_dir(): raise FileNotFoundError(f'{"`root`" if root else "BECKMAN_DATA"}: there is no folder {folder}')
+    return folder
 
 # %% ../nbs/20_data.ipynb #c035
 _cifar = {'cifar10':CIFAR10, 'cifar100':CIFAR100}
@@ -140,10 +143,11 @@ def _load_cifar(name, root, download):
     cls = _cifar[name]
     if root.name == cls.base_folder: root = root.parent
     folder = root/cls.base_folder
-    there,hint = folder.is_dir(),f'get {cls.url} and unpack it there'
+    there,new,hint = folder.is_dir(),not root.exists(),f'get {cls.url} and unpack it in {root}'
     if not there and not download: raise FileNotFoundError(f'no {name}: looked for {folder}; {hint}')
     try: tr,te = (cls(str(root), train=t, download=not there and t) for t in (True,False))
     except (OSError,RuntimeError) as e:
+        if new and root.is_dir() and not any(root.iterdir()): root.rmdir()
         if there: raise ValueError(f'{name} in {folder} is incomplete or damaged ({e}); delete the folder, then {hint}') from e
         raise FileNotFoundError(f'no {name}: looked for {folder} and could not download it ({e}); {hint}') from e
     x = [torch.from_numpy(o.data).permute(0,3,1,2).contiguous() for o in (tr,te)]
@@ -253,7 +257,8 @@ def load_arrays(
 )->Arrays: # `FileNotFoundError` when nothing is there, `ValueError` when it is damaged
     "A whole data set in memory, by name or by path"
     if isinstance(name_or_path, Arrays): return name_or_path
-    name,root = str(name_or_path),data_root(root)
+    name = str(name_or_path)
+    root = None if root is None and name == 'digits' else data_root(root) # the embedded set needs no folder
     if name == 'digits': return _digits()
     if name in _cifar: return _load_cifar(name, root, download)
     if name == 'tiny-imagenet': return _load_tiny(_find_tiny(root))
