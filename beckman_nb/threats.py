@@ -114,7 +114,7 @@ def flow_attack(
         image, flow, _ = move_mass(x, flow, budget, rate)
         best, value = image.clone(), objective(model(image), y)
         for k in range(steps):
-            g = input_gradient(lambda m: model(x + div(m)), flow, lambda logits: objective(logits, y))
+            g = input_gradient(lambda m: model((x + div(m)).clamp(0, 1)), flow, lambda logits: objective(logits, y))
             g = g/g.flatten(1).norm(dim=1).clamp(min=1e-20).view(-1, 1, 1, 1, 1)
             image, flow, _ = move_mass(x, flow + .1*budget/math.sqrt(k + 1)*g, budget, rate)
             now = objective(model(image), y)
