@@ -66,12 +66,6 @@ def flow_ball(
     return flow*keep.view_as(length).unsqueeze(2)
 
 # %% ../nbs/35_threats.ipynb #c019
-def _cut(x, flow):
-    "The image after a flow, cut to [0,1], and the price of the cut per image, in grey value"
-    moved = x + div(flow)
-    image = moved.clamp(0, 1)
-    return image, (image - moved).abs().flatten(1).sum(1)
-
 def move_mass(
     x, # images (B,C,H,W) in [0,1]
     flow, # flow (B,C,2,H,W) in grey value
@@ -81,16 +75,19 @@ def move_mass(
     "Images that a flow leads to, inside the unbalanced Beckmann ball"
     if not rate > 0: raise ValueError(f"rate must be positive, got {rate}")
     flow = flow_ball(flow, budget)
-    lo, hi = torch.zeros(len(x), dtype=x.dtype, device=x.device), torch.ones(len(x), dtype=x.dtype, device=x.device)
-    scaled = lambda t: flow*t.view(-1, 1, 1, 1, 1)
-    price = lambda t: t*flow.norm(dim=2).flatten(1).sum(1) + rate*_cut(x, scaled(t))[1]
-    fits = price(hi) <= budget
-    for _ in range(20):
+    change, length = div(flow), flow.norm(dim=2).flatten(1).sum(1)
+    across = lambda t: t.view(-1, 1, 1, 1)
+    def price(t): # of the flow scaled by t: its length, and what has to be cut
+        moved = x + across(t)*change
+        return t*length + rate*(moved.clamp(0, 1) - moved).abs().flatten(1).sum(1)
+    lo, hi = torch.zeros_like(length), torch.ones_like(length)
+    t = torch.where(fits := price(hi) <= budget, hi, lo)
+    for _ in range(0 if fits.all() else 20):
         mid = (lo + hi)/2
         ok = price(mid) <= budget
         lo, hi = torch.where(ok, mid, lo), torch.where(ok, hi, mid)
-    t = torch.where(fits, 1., lo)
-    return _cut(x, scaled(t))[0], scaled(t), price(t)
+    t = torch.where(fits, t, lo)
+    return (x + across(t)*change).clamp(0, 1), flow*across(t).unsqueeze(-1), price(t)
 
 # %% ../nbs/35_threats.ipynb #c023
 @torch.no_grad()
@@ -98,7 +95,7 @@ def flow_attack(
     model, # images in [0,1] to logits; put in eval mode and back
     x, # images (B,C,H,W) in [0,1]
     y, # labels (B,)
-    budget=20., # radius of the unbalanced Beckmann ball, grey value times pixels, >= 0
+    budget=5., # radius of the unbalanced Beckmann ball, grey value times pixels, >= 0
     steps=20, # number of gradients, >= 1
     rate=3.2, # price of creating mass, in pixels of moving it
     objective=margin, # function of (logits, y), (B,), to climb; positive where misclassified for the default
