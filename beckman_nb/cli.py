@@ -111,14 +111,16 @@ def _save(nets, folder):
     for name,net in nets.items(): torch.save({k: v.cpu() for k,v in net.state_dict().items()}, folder/f'{name}.pth')
 
 def _share_cores():
-    "Use only cores that are free: torch's threads wait for each other, and on a busy machine two of them can be ten times slower than one"
-    if hasattr(os, 'getloadavg'): torch.set_num_threads(max(1, min(torch.get_num_threads(), round((os.cpu_count() or 1) - os.getloadavg()[0]))))
+    "Use at most half of the cores, and none that are busy: threads wait for each other, and two on a core and a half are much slower than one"
+    cores = os.cpu_count() or 1
+    free = cores - (os.getloadavg()[0] if hasattr(os, 'getloadavg') else 0)
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), cores//2, round(free))))
 
 def _device(name):
     "A torch device, the GPU where there is one"
     return torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
 
-# %% ../nbs/90_cli.ipynb #c022
+# %% ../nbs/90_cli.ipynb #c023
 def demo_evaluation(
     nets, # dict of name to network
     arrays, # `Arrays` with the test images
@@ -139,7 +141,7 @@ def demo_evaluation(
     fig,_ = plot_barycenters(x[:4], cpu, names=[arrays.classes[i] for i in y[:4]])
     return res, fig
 
-# %% ../nbs/90_cli.ipynb #c023
+# %% ../nbs/90_cli.ipynb #c024
 @call_parse
 def beckman_demo(
     data:str='digits', # Data set: digits, cifar10, cifar100, tiny-imagenet, or a path to an .npz with x_train, y_train, x_test, y_test
