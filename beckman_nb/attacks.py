@@ -200,6 +200,14 @@ def _kept_buffers(model):
         with torch.no_grad():
             for b,old in kept: b.copy_(old)
 
+def _shared(g):
+    "The mean of `g` over the processes of a distributed run, `g` itself otherwise"
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()): return g
+    g = g.clone()
+    torch.distributed.all_reduce(g)
+    return g/torch.distributed.get_world_size()
+
+# %% ../nbs/30_attacks.ipynb #c064
 class WeightPerturbation:
     "Move weight matrices uphill (`apply`) and put them back (`restore`): Wu, Xia and Wang, 2020"
     def __init__(self,
@@ -213,11 +221,11 @@ class WeightPerturbation:
         loss, # function without arguments that returns the scalar loss to climb
     ): # None; the weights have moved
         "Move the weights along the gradient of `loss()`"
-        ws = [p for p in self.model.parameters() if p.requires_grad and p.ndim>1]
-        with _kept_buffers(self.model), torch.enable_grad(): gs = torch.autograd.grad(loss(), ws, allow_unused=True)
-        self.kept = [(p, p.detach().clone()) for p in ws]
+        weights = [p for p in self.model.parameters() if p.requires_grad and p.ndim>1]
+        with _kept_buffers(self.model), torch.enable_grad(): grads = torch.autograd.grad(loss(), weights, allow_unused=True)
+        self.kept = [(p, p.detach().clone()) for p in weights]
         with torch.no_grad():
-            for p,g in zip(ws, gs):
+            for p,g in zip(weights, grads):
                 if g is not None: p.add_(_shared(g), alpha=(self.gamma*p.norm()/_shared(g).norm().clamp_min(1e-12)).item())
 
     def restore(self):
@@ -226,14 +234,7 @@ class WeightPerturbation:
             for p,old in self.kept: p.copy_(old)
         self.kept = []
 
-# %% ../nbs/30_attacks.ipynb #c062
-def _shared(g):
-    "The mean of `g` over the processes of a distributed run, `g` itself otherwise"
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()): return g
-    g = g.clone()
-    torch.distributed.all_reduce(g)
-    return g/torch.distributed.get_world_size()
-
+# %% ../nbs/30_attacks.ipynb #c066
 @contextmanager
 def perturbed_weights(
     model, # `nn.Module`
@@ -246,7 +247,7 @@ def perturbed_weights(
     try: yield
     finally: awp.restore()
 
-# %% ../nbs/30_attacks.ipynb #c065
+# %% ../nbs/30_attacks.ipynb #c069
 @contextmanager
 def _seeded(generator, device):
     "Seed torch's global random state from `generator` inside the block and put it back; nothing without a generator"
@@ -255,6 +256,23 @@ def _seeded(generator, device):
         torch.manual_seed(torch.randint(2**62, (), generator=generator, device=generator.device).item())
         yield
 
+@contextmanager
+def _own_gradients(model):
+    "The block starts without gradients in the parameters; after it, they and `requires_grad` are as they were"
+    kept = [(p, p.grad, p.requires_grad) for p in model.parameters()] if isinstance(model, nn.Module) else []
+    for p,*_ in kept: p.grad = None
+    try: yield
+    finally:
+        for p,grad,needed in kept: p.grad = grad; p.requires_grad_(needed)
+
+def _custom_attack(attack, model, x, y, generator):
+    "What a user's own function returns, checked"
+    with eval_mode(model), _own_gradients(model), _seeded(generator, x.device), torch.enable_grad(): adv = attack(model, x, y).detach()
+    if adv.shape!=x.shape or not (adv.min()>=-1e-4 and adv.max()<=1+1e-4):
+        raise ValueError(f"attack must return images in [0,1] of shape {tuple(x.shape)}, got {tuple(adv.shape)} up to {adv.max():.3g}")
+    return adv
+
+# %% ../nbs/30_attacks.ipynb #c072
 class Attack:
     "The settings of an attack: call it with a model, images and labels to get adversarial images"
     def __init__(self,
@@ -284,22 +302,19 @@ class Attack:
         "Adversarial images of `x`"
         eps = self.eps if eps is None else eps
         if callable(eps): raise ValueError("eps is a schedule: say its value for this call with `eps=`")
-        if callable(self.kind):
-            with eval_mode(model), _seeded(generator, x.device), torch.enable_grad(): adv = self.kind(model, x, y).detach()
-            if adv.shape!=x.shape or not (adv.min()>=-1e-4 and adv.max()<=1+1e-4):
-                raise ValueError(f"attack must return images in [0,1] of shape {tuple(x.shape)}, got {tuple(adv.shape)} up to {adv.max():.3g}")
-            return adv
+        if callable(self.kind): return _custom_attack(self.kind, model, x, y, generator)
         kw = dict(random_start=self.random_start, loss=objective or self.objective, generator=generator)
         if self.kind=='fgsm': return fgsm(model, x, y, eps, self.step_size, **kw)
         return pgd(model, x, y, eps, self.steps, self.step_size, norm=self.norm, **kw)
 
     def __repr__(self): return f'Attack({", ".join(f"{k}={v!r}" for k,v in vars(self).items())})'
 
-# %% ../nbs/30_attacks.ipynb #c068
+# %% ../nbs/30_attacks.ipynb #c075
 View = namedtuple('View', 'name images weight')
 
 def _no_clock(name): return nullcontext()
 
+# %% ../nbs/30_attacks.ipynb #c076
 class Recipe:
     "How one batch makes a loss: subclasses say `views` and `penalty`"
     def views(self,
@@ -343,7 +358,7 @@ class Recipe:
 
     def __repr__(self): return f'{type(self).__name__}({", ".join(f"{k}={v!r}" for k,v in vars(self).items())})'
 
-# %% ../nbs/30_attacks.ipynb #c069
+# %% ../nbs/30_attacks.ipynb #c079
 class AdversarialRecipe(Recipe):
     "PGD-AT and fast AT, TRADES, MART"
     order = dict(at=('adversarial',), trades=('clean', 'adversarial'), mart=('adversarial', 'clean'))
@@ -372,7 +387,7 @@ class AdversarialRecipe(Recipe):
         if self.kind=='mart': return mart_penalty(preds['clean'], preds['adversarial'], y, self.beta)
         return 0.
 
-# %% ../nbs/30_attacks.ipynb #c073
+# %% ../nbs/30_attacks.ipynb #c083
 class BeckmanRecipe(Recipe):
     "Training on barycenters of clean images, of adversarial images, or of both"
     kinds = dict(clean=['clean'], adversarial=['adversarial'], both=['clean', 'adversarial'])
@@ -403,30 +418,30 @@ class BeckmanRecipe(Recipe):
         if not (self.consistency and kinds): return 0.
         return self.consistency*sum(kl_divergence(preds[k], preds[f'barycenter of {k}']).mean() for k in kinds)/len(kinds)
 
-# %% ../nbs/30_attacks.ipynb #c074
-def _beckman_views(r, model, x, y, eps=None, objective=None, generator=None, clock=_no_clock):
-    "The views of `BeckmanRecipe` `r`: barycenters first, unless they weigh nothing"
+# %% ../nbs/30_attacks.ipynb #c084
+def _beckman_views(recipe, model, x, y, eps=None, objective=None, generator=None, clock=_no_clock):
+    "The views of a `BeckmanRecipe`: barycenters first, unless they weigh nothing"
     check_images(x)
-    use = (r.alpha>0 or r.consistency>0) and (r.p==1 or _coin(generator)<r.p)
-    layer = r.barycenter.draw(generator) if hasattr(r.barycenter, 'draw') else r.barycenter
-    images,kinds = dict(clean=x),r.kinds[r.images]
-    if 'adversarial' in kinds or r.alpha<1:
+    use = (recipe.alpha>0 or recipe.consistency>0) and (recipe.p==1 or _coin(generator)<recipe.p)
+    layer = recipe.barycenter.draw(generator) if hasattr(recipe.barycenter, 'draw') else recipe.barycenter
+    images,kinds = dict(clean=x),recipe.kinds[recipe.images]
+    if 'adversarial' in kinds or recipe.alpha<1:
         with clock('attack'):
-            target = Defended(layer, model) if r.through and use else model
-            images['adversarial'] = r.attack(target, x, y, eps, objective, generator)
+            target = Defended(layer, model) if recipe.through and use else model
+            images['adversarial'] = recipe.attack(target, x, y, eps, objective, generator)
     if not use: return [View(*list(images.items())[-1], 1.)]
     with clock('barycenter'), torch.no_grad():
-        views = [View(f'barycenter of {k}', layer(images[k]), r.alpha/len(kinds)) for k in kinds]
+        views = [View(f'barycenter of {k}', layer(images[k]), recipe.alpha/len(kinds)) for k in kinds]
     for k,v in images.items():
-        weight = (1-r.alpha)*(k=='adversarial')
-        if weight or (r.consistency and k in kinds): views.append(View(k, v, weight))
+        weight = (1-recipe.alpha)*(k=='adversarial')
+        if weight or (recipe.consistency and k in kinds): views.append(View(k, v, weight))
     return sorted(views, key=lambda v: v.weight==0)
 
 def _coin(generator):
     "A number in [0,1)"
     return torch.rand((), generator=generator, device='cpu' if generator is None else generator.device).item()
 
-# %% ../nbs/30_attacks.ipynb #c080
+# %% ../nbs/30_attacks.ipynb #c090
 class RandomBarycenter(nn.Module):
     "Beckman barycenter of rotations by angles drawn from a range"
     def __init__(self,
@@ -450,7 +465,7 @@ class RandomBarycenter(nn.Module):
 
     def forward(self, x): return self.draw()(x)
 
-# %% ../nbs/30_attacks.ipynb #c083
+# %% ../nbs/30_attacks.ipynb #c093
 def train_step(
     model, # network, in the mode it trains in
     x, # images (B, ...), in [0,1]

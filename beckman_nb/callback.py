@@ -20,18 +20,17 @@ from fastai.callback.mixup import MixHandler
 from fastai.callback.training import GradientAccumulation
 from fastai.learner import Learner, ValueMetric
 from fastai.torch_core import find_bs, get_model, rank_distrib, set_seed, to_float
-from .attacks import AdversarialRecipe, Attack, BeckmanRecipe, WeightPerturbation, eval_mode
+from .attacks import AdversarialRecipe, Attack, BeckmanRecipe, WeightPerturbation, _no_clock, eval_mode
 from .beckmann import relative
 from .layer import BeckmanBarycenter, Defended
 
 # %% ../nbs/31_callback.ipynb #c013
-def _no_clock(name): return nullcontext()
-
 class _FirstInput(torch.nn.Module):
     "A model with several inputs, as a function of the first"
     def __init__(self, model, rest): super().__init__(); self.model,self.rest = model,rest
     def forward(self, x): return self.model(x, *self.rest)
 
+# %% ../nbs/31_callback.ipynb #c016
 class _RecipeHelpers(Callback):
     "What `RecipeCallback` needs to know about the loop it is in"
     def _clear(self):
@@ -51,8 +50,8 @@ class _RecipeHelpers(Callback):
 
     def _share(self):
         "What `GradientAccumulation` multiplies the loss by in `after_loss`"
-        ns = [cb.n_acc for cb in self.learn.cbs if isinstance(cb, GradientAccumulation) and cb.run]
-        return find_bs(self.yb)/ns[0] if ns else 1.
+        accumulated = [cb.n_acc for cb in self.learn.cbs if isinstance(cb, GradientAccumulation) and cb.run]
+        return find_bs(self.yb)/accumulated[0] if accumulated else 1.
 
     def _objective(self):
         "Under MixUp and CutMix the attack climbs the mixed loss, otherwise what the recipe says"
@@ -66,7 +65,7 @@ class _RecipeHelpers(Callback):
         for i in (getattr(self.learn, 'epoch', 0), getattr(self.learn, 'iter', 0), rank_distrib(), self.training): key = (key*1000003+int(i)+1)%2**62
         return torch.Generator().manual_seed(key)
 
-# %% ../nbs/31_callback.ipynb #c014
+# %% ../nbs/31_callback.ipynb #c019
 class RecipeCallback(_RecipeHelpers):
     "Train on the views of a recipe: `AdversarialTraining` and `BeckmanTraining` are made of it"
     order = 9.5 # After `CastToTensor` (9): losses fail on `TensorImage`. Before `MixedPrecision` (10): attack in full precision
@@ -89,37 +88,41 @@ class RecipeCallback(_RecipeHelpers):
             raise ValueError("more than one of AdversarialTraining and BeckmanTraining: BeckmanTraining already contains the attack")
         self._clear()
 
-    def before_batch(self):
-        "Replace the images by the first view of the batch"
-        self._clear()
-        if not (self.on_train if self.training else self.on_valid and not hasattr(self.learn, 'gather_preds')) or not len(self.yb): return
-        x,y = (o.as_subclass(Tensor) for o in (self.xb[0], self.yb[0]))
-        eps = self.eps(self.pct_train) if callable(self.eps) else self.eps
-        with self._precision() or nullcontext():
-            views = self.recipe.views(self._network(), x, y, eps, self._objective(), self._generator(), self.clock)
-        if not self.training: views = ([v for v in views if v.name!='clean'] or views)[:1]
-        elif self.awp:
-            self.moved = WeightPerturbation(self.learn.model, self.awp)
-            self.moved.apply(lambda: self.recipe.loss(self._network(), views, y, self._loss))
-        self.batch_views = views
-        self.learn.xb = (views[0].images, *self.xb[1:])
-
-    def after_loss(self):
-        "Add the other views and the penalty to the loss"
-        if not (self.training and self.batch_views): return
-        first,*others = self.batch_views
-        preds = {first.name: self.pred, **{v.name: to_float(self._network()(v.images)) for v in others}}
-        rest = self.recipe.rest(self.batch_views, preds, self.yb[0].as_subclass(Tensor), self._loss)
-        if not torch.is_tensor(rest): return
-        self.learn.loss_grad = first.weight*self.loss_grad + self._share()*rest
-        self.learn.loss = first.weight*self.loss + rest.detach()
-
     def after_backward(self): self._clear() # the optimiser steps from the weights' own place
     def after_batch(self): self._clear()
     def after_train(self): self._clear()
     def after_fit(self): self._clear()
 
-# %% ../nbs/31_callback.ipynb #c018
+# %% ../nbs/31_callback.ipynb #c021
+@patch
+def before_batch(self:RecipeCallback):
+    "Replace the images by the first view of the batch"
+    self._clear()
+    if not (self.on_train if self.training else self.on_valid and not hasattr(self.learn, 'gather_preds')) or not len(self.yb): return
+    x,y = (o.as_subclass(Tensor) for o in (self.xb[0], self.yb[0]))
+    eps = self.eps(self.pct_train) if callable(self.eps) else self.eps
+    with self._precision() or nullcontext():
+        views = self.recipe.views(self._network(), x, y, eps, self._objective(), self._generator(), self.clock)
+    if not self.training: views = ([v for v in views if v.name!='clean'] or views)[:1]
+    elif self.awp:
+        self.moved = WeightPerturbation(self.learn.model, self.awp)
+        self.moved.apply(lambda: self.recipe.loss(self._network(), views, y, self._loss))
+    self.batch_views = views
+    self.learn.xb = (views[0].images, *self.xb[1:])
+
+# %% ../nbs/31_callback.ipynb #c023
+@patch
+def after_loss(self:RecipeCallback):
+    "Add the other views and the penalty to the loss"
+    if not (self.training and self.batch_views): return
+    first,*others = self.batch_views
+    preds = {first.name: self.pred, **{v.name: to_float(self._network()(v.images)) for v in others}}
+    rest = self.recipe.rest(self.batch_views, preds, self.yb[0].as_subclass(Tensor), self._loss)
+    if not torch.is_tensor(rest): return
+    self.learn.loss_grad = first.weight*self.loss_grad + self._share()*rest
+    self.learn.loss = first.weight*self.loss + rest.detach()
+
+# %% ../nbs/31_callback.ipynb #c027
 class AdversarialTraining(RecipeCallback):
     "Train on adversarial images: PGD-AT, fast AT, TRADES, MART, with or without weight perturbation"
     def __init__(self,
@@ -139,7 +142,7 @@ class AdversarialTraining(RecipeCallback):
         recipe = AdversarialRecipe(attack, eps, steps, step_size, norm, loss, beta)
         super().__init__(recipe, eps if callable(eps) else None, train, valid, awp, seed, amp)
 
-# %% ../nbs/31_callback.ipynb #c034
+# %% ../nbs/31_callback.ipynb #c045
 class BeckmanTraining(RecipeCallback):
     "Train on Beckman barycenters of clean images, of adversarial images, or of both"
     def __init__(self,
@@ -168,7 +171,7 @@ class BeckmanTraining(RecipeCallback):
         super().before_fit()
         if isinstance(self.recipe.barycenter, torch.nn.Module): self.recipe.barycenter.to(next(self.learn.model.parameters()).device)
 
-# %% ../nbs/31_callback.ipynb #c047
+# %% ../nbs/31_callback.ipynb #c059
 class _Columns(Callback):
     "Adds columns to the table of metrics for the duration of a fit or a validation"
     remove_on_fetch = True # `FetchPredsCallback` predicts in the middle of a validation, which would start the counts anew
@@ -188,13 +191,13 @@ class _Columns(Callback):
 
 def _total(*values):
     "Sums over the processes of a distributed run"
-    t = torch.tensor(values, dtype=torch.float64)
+    sums = torch.tensor(values, dtype=torch.float64)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        t = t.to('cuda' if torch.distributed.get_backend()=='nccl' else 'cpu')
-        torch.distributed.all_reduce(t)
-    return t.tolist()
+        sums = sums.to('cuda' if torch.distributed.get_backend()=='nccl' else 'cpu')
+        torch.distributed.all_reduce(sums)
+    return sums.tolist()
 
-# %% ../nbs/31_callback.ipynb #c048
+# %% ../nbs/31_callback.ipynb #c060
 class RobustAccuracy(_Columns):
     "A metrics column with the accuracy on attacked validation images"
     order,run_train = 9.4,False # before `AdversarialTraining(valid=True)` changes the batch
@@ -219,12 +222,12 @@ class RobustAccuracy(_Columns):
     def before_batch(self):
         "Attack the batch, on the side"
         x,y = (o.as_subclass(Tensor) for o in (self.xb[0], self.yb[0])) if len(self.yb) else (None, None)
-        k = 0 if x is None or hasattr(self.learn, 'gather_preds') else len(x) if self.n is None else min(len(x), self.n-self.seen)
-        if k<=0: return
-        x,y,model = x[:k],y[:k],self.target()
+        count = 0 if x is None or hasattr(self.learn, 'gather_preds') else len(x) if self.n is None else min(len(x), self.n-self.seen)
+        if count<=0: return
+        x,y,model = x[:count],y[:count],self.target()
         generator = torch.Generator().manual_seed(self.seed*1000003+self.learn.iter)
         with eval_mode(model), torch.no_grad(): self.right += (model(self.attack(model, x, y, generator=generator)).argmax(1)==y).sum().item()
-        self.seen += k
+        self.seen += count
 
     def target(self):
         "What is attacked: the network, behind its barycenter if it has one"
@@ -235,7 +238,7 @@ class RobustAccuracy(_Columns):
         right,seen = _total(self.right, self.seen)
         return right/seen if seen else None
 
-# %% ../nbs/31_callback.ipynb #c053
+# %% ../nbs/31_callback.ipynb #c065
 class DefendedPrediction(Callback):
     "Validate and predict on barycenters"
     order,run_train = 9.7,False # after `AdversarialTraining(valid=True)`, before `MixedPrecision`
@@ -247,7 +250,7 @@ class DefendedPrediction(Callback):
     def before_batch(self):
         with torch.no_grad(): self.learn.xb = (self.barycenter.to(self.xb[0].device)(self.xb[0].as_subclass(Tensor)), *self.xb[1:])
 
-# %% ../nbs/31_callback.ipynb #c054
+# %% ../nbs/31_callback.ipynb #c066
 @patch
 @delegates(AdversarialTraining)
 def to_adversarial(self:Learner,
@@ -270,6 +273,7 @@ def to_standard(self:Learner): # the `Learner`
     for cb in self._grab_cbs(RecipeCallback): cb._clear()
     return self.remove_cb(RecipeCallback)
 
+# %% ../nbs/31_callback.ipynb #c068
 @patch
 @delegates(DefendedPrediction)
 def to_defended(self:Learner,
@@ -283,7 +287,7 @@ def to_undefended(self:Learner): # the `Learner`
     "Validate and predict on the images as they come: the inverse of `to_defended`"
     return self.remove_cb(DefendedPrediction)
 
-# %% ../nbs/31_callback.ipynb #c059
+# %% ../nbs/31_callback.ipynb #c073
 class Stopwatch:
     "Milliseconds by name: `with watch('attack'): ...`"
     def __init__(self): self.ms = {}
@@ -300,7 +304,7 @@ class Stopwatch:
         if torch.cuda.is_available() and torch.cuda.is_initialized(): torch.cuda.synchronize()
         return 1000*time.perf_counter()
 
-# %% ../nbs/31_callback.ipynb #c060
+# %% ../nbs/31_callback.ipynb #c074
 class BeckmanMonitor(_Columns):
     "Metrics columns: where the milliseconds of a training batch go, and how exact the barycenters are"
     order = 9.45 # just before `RecipeCallback`
@@ -317,11 +321,11 @@ class BeckmanMonitor(_Columns):
     def before_train(self): self.watch.reset(); self.batches,self.total = 0,0.
     def before_validate(self): self.found = None
     def before_batch(self):
-        self.t = self.watch.now()
+        self.started = self.watch.now()
         if not self.training and self.found is None: self.found = self.certificate(self.xb[0].as_subclass(Tensor)[:self.n])
 
     def after_batch(self):
-        if self.training: self.total += self.watch.now()-self.t; self.batches += 1
+        if self.training: self.total += self.watch.now()-self.started; self.batches += 1
 
     def per_batch(self, name):
         "Milliseconds per training batch, of one part or (None) of what is left"
@@ -340,7 +344,7 @@ class BeckmanMonitor(_Columns):
         for cb in self.trainers: cb.clock = _no_clock
         self.trainers = []
 
-# %% ../nbs/31_callback.ipynb #c063
+# %% ../nbs/31_callback.ipynb #c077
 class WeightAverage(Callback):
     "Validate, save and end up with averaged weights (EMA or SWA, by torch's `AveragedModel`)"
     order,run_valid = 12,False # after `DistributedTrainer` (11) has wrapped the model
@@ -351,8 +355,8 @@ class WeightAverage(Callback):
         self.decay,self.average,self.own = decay,None,None
 
     def before_fit(self):
-        f = get_swa_multi_avg_fn() if self.decay is None else get_ema_multi_avg_fn(self.decay)
-        self.average,self.own = AveragedModel(get_model(self.learn.model), multi_avg_fn=f),None
+        rule = get_swa_multi_avg_fn() if self.decay is None else get_ema_multi_avg_fn(self.decay)
+        self.average,self.own = AveragedModel(get_model(self.learn.model), multi_avg_fn=rule),None
 
     def after_step(self): self.average.update_parameters(get_model(self.learn.model))
     def before_train(self): self.put_back()
@@ -373,7 +377,7 @@ class WeightAverage(Callback):
         for p,o in zip(get_model(self.learn.model).parameters(), self.own): p.copy_(o)
         self.own = None
 
-# %% ../nbs/31_callback.ipynb #c067
+# %% ../nbs/31_callback.ipynb #c081
 class SeedEpochs(Callback):
     "Seed everything random at the start of each epoch of training, so that epoch `k` is the same in a resumed run"
     order = -20
