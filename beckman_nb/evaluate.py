@@ -851,6 +851,7 @@ def robustness(
     version='standard', # AutoAttack's 'standard', 'plus' or 'rand'
     protocols=('undefended', 'oblivious', 'adaptive'), # Which to report; 'oblivious' never without 'adaptive'
     controls=True, # Shift, rotation and darkening: `True`, `False`, or a dict of name to module
+    attacks=(), # Only these of AutoAttack's attacks on networks and barycenters, labelled so; `()`: all of them
     control_attacks=('apgd-ce', 'apgd-t'), # Attacks on the controls; `()`: all of them
     quick=False, # A few APGD steps instead of AutoAttack, labelled so everywhere
     n=None, # Use only the first `n` images
@@ -870,7 +871,7 @@ def robustness(
     nets, barys = _named(model, name), _named(barycenter, 'barycenter')
     ctrls = (control_defences() if controls is True else _named(controls or None, 'controls')) if protocols != ('undefended',) else {}
     _check_names(nets, barys, ctrls, block_size, max_minutes)
-    budget = Budget(eps, norm, version, quick, seed)
+    budget = Budget(eps, norm, version, quick, seed, tuple(attacks))
     device = torch.device(device or next((p.device for p in next(iter(nets.values())).parameters()), 'cpu'))
     plan = _Plan(budget, budget if quick else replace(budget, attacks=() if version == 'rand' else tuple(control_attacks)), 'adaptive' in protocols, 0,
                  block_size, batch_size, ctrls, dict(n_of or {}), len(x))
