@@ -37,7 +37,7 @@ def _check_strength(eps, steps=1, step_size=None):
     if step_size is not None and not (math.isfinite(step_size) and step_size>=0):
         raise ValueError(f"step_size must be finite and >= 0, got {step_size}")
 
-# %% ../nbs/30_attacks.ipynb #c018
+# %% ../nbs/30_attacks.ipynb #c019
 def margin(
     logits, # (B, K)
     y, # class indices (B,)
@@ -55,7 +55,7 @@ def kl_divergence(
     logp,logq = F.log_softmax(p.float(), 1),F.log_softmax(q.float(), 1)
     return (logp.exp()*(logp-logq)).sum(1)
 
-# %% ../nbs/30_attacks.ipynb #c020
+# %% ../nbs/30_attacks.ipynb #c021
 def _objective(loss, model, x, y):
     "The function of the logits that an attack on `x` climbs: (B, K) -> (B,) or a scalar"
     if callable(loss): return lambda logits: loss(logits, y)
@@ -67,7 +67,7 @@ def _objective(loss, model, x, y):
     if loss=='margin': return lambda logits: margin(logits, y)
     return lambda logits: F.cross_entropy(logits.float(), y, reduction='none')
 
-# %% ../nbs/30_attacks.ipynb #c022
+# %% ../nbs/30_attacks.ipynb #c023
 def input_gradient(
     model, # callable from images to logits
     x, # images (B, ...)
@@ -79,7 +79,7 @@ def input_gradient(
         loss = objective(model(x)).sum().as_subclass(torch.Tensor) # the loss of a fastai loop may be a subclass
         return torch.autograd.grad(loss, x)[0]
 
-# %% ../nbs/30_attacks.ipynb #c025
+# %% ../nbs/30_attacks.ipynb #c026
 def _flat(t): return t.flatten(1)
 def _like(v, t): return v.view(-1, *[1]*(t.ndim-1))
 
@@ -93,7 +93,7 @@ def _ascend(g, x, step, norm):
     left = (step-(sizes.cumsum(1)-sizes)).clamp_min(0)
     return torch.zeros_like(room).scatter(1, order, torch.minimum(sizes, left)).view_as(g)*g.sign()
 
-# %% ../nbs/30_attacks.ipynb #c026
+# %% ../nbs/30_attacks.ipynb #c029
 def _project(delta, x, eps, norm):
     "The closest perturbation to `delta` in the ball of radius `eps` that keeps `x` in [0,1]"
     box = lambda d: torch.minimum(torch.maximum(d, -x), 1-x)
@@ -111,7 +111,7 @@ def _project(delta, x, eps, norm):
         lo,hi = torch.where(over, mid, lo),torch.where(over, hi, mid)
     return box(shrink(torch.where(inside, 0., hi)))
 
-# %% ../nbs/30_attacks.ipynb #c030
+# %% ../nbs/30_attacks.ipynb #c033
 def _rand(sample, x, generator):
     "`torch.rand` or `torch.randn` of the shape of `x`, in float32, on its device"
     device = x.device if generator is None else generator.device
@@ -126,7 +126,7 @@ def _start(x, eps, norm, random_start, generator=None):
     if norm=='L2': return noise*_like(eps*u**(1/x[0].numel())/_flat(noise).norm(dim=1), x)
     return noise*_like(eps*u/_flat(noise).norm(p=1, dim=1), x)
 
-# %% ../nbs/30_attacks.ipynb #c033
+# %% ../nbs/30_attacks.ipynb #c036
 @torch.no_grad()
 def fgsm(
     model, # images in [0,1] to logits; put in eval mode and back
@@ -141,7 +141,7 @@ def fgsm(
     "One-step attack from a random start (Wong, Rice and Kolter, 2020)"
     return pgd(model, x, y, eps, 1, 1.25*eps if step is None else step, random_start, 'Linf', loss, generator)
 
-# %% ../nbs/30_attacks.ipynb #c035
+# %% ../nbs/30_attacks.ipynb #c038
 @torch.no_grad()
 def pgd(
     model, # images in [0,1] to logits; put in eval mode and back
@@ -168,7 +168,7 @@ def pgd(
             delta = _project(delta+_ascend(g, x0+delta, step_size, norm), x0, eps, norm)
     return (x0+delta).clamp(0, 1).to(x.dtype)
 
-# %% ../nbs/30_attacks.ipynb #c057
+# %% ../nbs/30_attacks.ipynb #c060
 def trades_penalty(
     clean, # logits (B, K) of the clean images
     adv, # logits (B, K) of the adversarial images
@@ -190,7 +190,7 @@ def mart_penalty(
     unsure = 1-clean.float().softmax(1).gather(1, y[:,None])[:,0]
     return (-torch.log1p(-wrong.clamp_max(1-1e-6)) + beta*kl_divergence(clean, adv)*unsure).mean()
 
-# %% ../nbs/30_attacks.ipynb #c061
+# %% ../nbs/30_attacks.ipynb #c064
 @contextmanager
 def _kept_buffers(model):
     "Buffers (running statistics, counters) get their values back after the block"
@@ -207,7 +207,7 @@ def _shared(g):
     torch.distributed.all_reduce(g)
     return g/torch.distributed.get_world_size()
 
-# %% ../nbs/30_attacks.ipynb #c064
+# %% ../nbs/30_attacks.ipynb #c067
 class WeightPerturbation:
     "Move weight matrices uphill (`apply`) and put them back (`restore`): Wu, Xia and Wang, 2020"
     def __init__(self,
@@ -234,7 +234,7 @@ class WeightPerturbation:
             for p,old in self.kept: p.copy_(old)
         self.kept = []
 
-# %% ../nbs/30_attacks.ipynb #c066
+# %% ../nbs/30_attacks.ipynb #c069
 @contextmanager
 def perturbed_weights(
     model, # `nn.Module`
@@ -247,7 +247,7 @@ def perturbed_weights(
     try: yield
     finally: awp.restore()
 
-# %% ../nbs/30_attacks.ipynb #c069
+# %% ../nbs/30_attacks.ipynb #c072
 @contextmanager
 def _seeded(generator, device):
     "Seed torch's global random state from `generator` inside the block and put it back; nothing without a generator"
@@ -272,7 +272,7 @@ def _custom_attack(attack, model, x, y, generator):
         raise ValueError(f"attack must return images in [0,1] of shape {tuple(x.shape)}, got {tuple(adv.shape)} up to {adv.max():.3g}")
     return adv
 
-# %% ../nbs/30_attacks.ipynb #c072
+# %% ../nbs/30_attacks.ipynb #c075
 class Attack:
     "The settings of an attack: call it with a model, images and labels to get adversarial images"
     def __init__(self,
@@ -309,12 +309,12 @@ class Attack:
 
     def __repr__(self): return f'Attack({", ".join(f"{k}={v!r}" for k,v in vars(self).items())})'
 
-# %% ../nbs/30_attacks.ipynb #c075
+# %% ../nbs/30_attacks.ipynb #c078
 View = namedtuple('View', 'name images weight')
 
 def _no_clock(name): return nullcontext()
 
-# %% ../nbs/30_attacks.ipynb #c076
+# %% ../nbs/30_attacks.ipynb #c079
 class Recipe:
     "How one batch makes a loss: subclasses say `views` and `penalty`"
     def views(self,
@@ -358,7 +358,7 @@ class Recipe:
 
     def __repr__(self): return f'{type(self).__name__}({", ".join(f"{k}={v!r}" for k,v in vars(self).items())})'
 
-# %% ../nbs/30_attacks.ipynb #c079
+# %% ../nbs/30_attacks.ipynb #c082
 class AdversarialRecipe(Recipe):
     "PGD-AT and fast AT, TRADES, MART"
     order = dict(at=('adversarial',), trades=('clean', 'adversarial'), mart=('adversarial', 'clean'))
@@ -387,7 +387,7 @@ class AdversarialRecipe(Recipe):
         if self.kind=='mart': return mart_penalty(preds['clean'], preds['adversarial'], y, self.beta)
         return 0.
 
-# %% ../nbs/30_attacks.ipynb #c083
+# %% ../nbs/30_attacks.ipynb #c086
 class BeckmanRecipe(Recipe):
     "Training on barycenters of clean images, of adversarial images, or of both"
     kinds = dict(clean=['clean'], adversarial=['adversarial'], both=['clean', 'adversarial'])
@@ -418,7 +418,7 @@ class BeckmanRecipe(Recipe):
         if not (self.consistency and kinds): return 0.
         return self.consistency*sum(kl_divergence(preds[k], preds[f'barycenter of {k}']).mean() for k in kinds)/len(kinds)
 
-# %% ../nbs/30_attacks.ipynb #c084
+# %% ../nbs/30_attacks.ipynb #c087
 def _beckman_views(recipe, model, x, y, eps=None, objective=None, generator=None, clock=_no_clock):
     "The views of a `BeckmanRecipe`: barycenters first, unless they weigh nothing"
     check_images(x)
@@ -441,7 +441,7 @@ def _coin(generator):
     "A number in [0,1)"
     return torch.rand((), generator=generator, device='cpu' if generator is None else generator.device).item()
 
-# %% ../nbs/30_attacks.ipynb #c090
+# %% ../nbs/30_attacks.ipynb #c094
 class RandomBarycenter(nn.Module):
     "Beckman barycenter of rotations by angles drawn from a range"
     def __init__(self,
@@ -465,7 +465,7 @@ class RandomBarycenter(nn.Module):
 
     def forward(self, x): return self.draw()(x)
 
-# %% ../nbs/30_attacks.ipynb #c093
+# %% ../nbs/30_attacks.ipynb #c097
 def train_step(
     model, # network, in the mode it trains in
     x, # images (B, ...), in [0,1]

@@ -197,7 +197,7 @@ def _total(*values):
         torch.distributed.all_reduce(sums)
     return sums.tolist()
 
-# %% ../nbs/31_callback.ipynb #c060
+# %% ../nbs/31_callback.ipynb #c061
 class RobustAccuracy(_Columns):
     "A metrics column with the accuracy on attacked validation images"
     order,run_train = 9.4,False # before `AdversarialTraining(valid=True)` changes the batch
@@ -238,7 +238,7 @@ class RobustAccuracy(_Columns):
         right,seen = _total(self.right, self.seen)
         return right/seen if seen else None
 
-# %% ../nbs/31_callback.ipynb #c065
+# %% ../nbs/31_callback.ipynb #c068
 class DefendedPrediction(Callback):
     "Validate and predict on barycenters"
     order,run_train = 9.7,False # after `AdversarialTraining(valid=True)`, before `MixedPrecision`
@@ -250,7 +250,7 @@ class DefendedPrediction(Callback):
     def before_batch(self):
         with torch.no_grad(): self.learn.xb = (self.barycenter.to(self.xb[0].device)(self.xb[0].as_subclass(Tensor)), *self.xb[1:])
 
-# %% ../nbs/31_callback.ipynb #c066
+# %% ../nbs/31_callback.ipynb #c069
 @patch
 @delegates(AdversarialTraining)
 def to_adversarial(self:Learner,
@@ -273,7 +273,7 @@ def to_standard(self:Learner): # the `Learner`
     for cb in self._grab_cbs(RecipeCallback): cb._clear()
     return self.remove_cb(RecipeCallback)
 
-# %% ../nbs/31_callback.ipynb #c068
+# %% ../nbs/31_callback.ipynb #c071
 @patch
 @delegates(DefendedPrediction)
 def to_defended(self:Learner,
@@ -287,7 +287,7 @@ def to_undefended(self:Learner): # the `Learner`
     "Validate and predict on the images as they come: the inverse of `to_defended`"
     return self.remove_cb(DefendedPrediction)
 
-# %% ../nbs/31_callback.ipynb #c073
+# %% ../nbs/31_callback.ipynb #c076
 class Stopwatch:
     "Milliseconds by name: `with watch('attack'): ...`"
     def __init__(self): self.ms = {}
@@ -304,7 +304,7 @@ class Stopwatch:
         if torch.cuda.is_available() and torch.cuda.is_initialized(): torch.cuda.synchronize()
         return 1000*time.perf_counter()
 
-# %% ../nbs/31_callback.ipynb #c074
+# %% ../nbs/31_callback.ipynb #c078
 class BeckmanMonitor(_Columns):
     "Metrics columns: where the milliseconds of a training batch go, and how exact the barycenters are"
     order = 9.45 # just before `RecipeCallback`
@@ -344,7 +344,7 @@ class BeckmanMonitor(_Columns):
         for cb in self.trainers: cb.clock = _no_clock
         self.trainers = []
 
-# %% ../nbs/31_callback.ipynb #c077
+# %% ../nbs/31_callback.ipynb #c081
 class WeightAverage(Callback):
     "Validate, save and end up with averaged weights (EMA or SWA, by torch's `AveragedModel`)"
     order,run_valid = 12,False # after `DistributedTrainer` (11) has wrapped the model
@@ -377,7 +377,7 @@ class WeightAverage(Callback):
         for p,o in zip(get_model(self.learn.model).parameters(), self.own): p.copy_(o)
         self.own = None
 
-# %% ../nbs/31_callback.ipynb #c081
+# %% ../nbs/31_callback.ipynb #c085
 class SeedEpochs(Callback):
     "Seed everything random at the start of each epoch of training, so that epoch `k` is the same in a resumed run"
     order = -20
