@@ -602,7 +602,7 @@ def _text(result, gap='\n'):
     labels = dict.fromkeys(r['budget'] for r in result.rows if r['protocol'] != 'clean')
     s = result.settings
     foot = [f"Accuracy in %, 95% Wilson intervals; {s['norm']}, eps {s['eps']:.4g}; {'; '.join(labels)}."]
-    foot += [f"{f['status'].upper()}, {f['network']}, {f['defence']}: {f['message']}" for f in result.flags if f['status'] != 'note']
+    foot += [f"{f['status'].upper()}, {f['network']}, {f['defence']}: {f['message']}" for f in result.flags if f['status'] in ('warn', 'fail')]
     head = ['**QUICK evaluation: accuracies are too high, for demonstration only.**', ''] if result.quick else []
     if not result.complete: head += [f"**INCOMPLETE: stopped after {s['n']} of {s['n_asked']} images; each row says how many it is about.**", '']
     return '\n'.join(head + out + ['', gap.join(foot)])
