@@ -281,16 +281,22 @@ def run_layer_study(
     return _result(settings, rows, bare, missing, skipped, device, small, bool(base))
 
 # %% ../nbs/72_layer_study.ipynb #c035
-def _result(settings, rows, bare, missing, skipped, device, small, has_base):
+def _command(settings, small, base):
+    "The call that computes it again"
+    if small: return 'run_layer_study(FOLDER, small=True)'
+    n, checkpoint = settings['n'], ', base=CHECKPOINT' if base else ''
+    return (f"run_layer_study(FOLDER, data={settings['data']!r}{checkpoint}, n={n['forward']}, n_adaptive={n['analytic']}, n_transport={n['transport']}, "
+            f"n_entropic={n['entropic']}, eps={round(255*settings['eps'], 3):g}/255, seed={settings['seed']})")
+
+def _result(settings, rows, bare, missing, skipped, device, small, base):
     "Everything that was found, ready for `json.dumps`"
-    bits = lambda o: ''.join('01'[int(v)] for v in o)
-    rows = {name: r for name,r in rows.items()}
-    none = dict(clean=bits(bare['clean']), oblivious=bits(bare['undefended']), adaptive=bits(bare['adaptive']), seconds_adaptive=round(bare['seconds'].sum().item(), 1))
-    seconds = none['seconds_adaptive'] + sum(r.get(k, 0.) for r in rows.values() for k in ('seconds_forward', 'seconds_adaptive'))
-    call = 'small=True' if small else ', '.join(f"{k}={v!r}" for k,v in dict(data=settings['data'], base='CHECKPOINT' if has_base else None).items())
-    return dict(settings=settings, small=small, rows=dict(none=none, **rows), missing=missing, skipped=skipped, curves={k: [[v, name] for v,name in c.items() if name == 'none' or name in rows] for k,c in CURVES.items()},
-                versions={**versions(), 'POT': version('POT') if find_spec('ot') else 'not installed'}, threads=torch.get_num_threads(),
-                device=torch.cuda.get_device_name() if 'cuda' in str(device) else 'CPU', date=time.strftime('%Y-%m-%d'), seconds=round(seconds, 1), command=f'run_layer_study(FOLDER, {call})')
+    bits = {k: ''.join('01'[int(o)] for o in bare[v]) for k,v in dict(clean='clean', oblivious='undefended', adaptive='adaptive').items()}
+    rows = dict(none=dict(bits, seconds_adaptive=round(bare['seconds'].sum().item(), 1)), **rows)
+    curves = {k: [[v, name] for v,name in points.items() if name in rows] for k,points in CURVES.items()}
+    seconds = sum(r.get(k, 0.) for r in rows.values() for k in ('seconds_forward', 'seconds_adaptive'))
+    where = torch.cuda.get_device_name() if 'cuda' in str(device) else 'CPU'
+    return dict(settings=settings, small=small, rows=rows, curves=curves, missing=missing, skipped=skipped, device=where, threads=torch.get_num_threads(), seconds=round(seconds, 1),
+                versions={**versions(), 'POT': version('POT') if find_spec('ot') else 'not installed'}, date=time.strftime('%Y-%m-%d'), command=_command(settings, small, base))
 
 # %% ../nbs/72_layer_study.ipynb #c042
 def answers(
@@ -318,9 +324,10 @@ def gain(
     name, # a layer
     protocol='oblivious', # 'clean', 'oblivious' or 'adaptive'
     over='none', # what it is compared with, another layer or the bare network
-): # `Comparison` on the images that both have
+): # `Comparison` on the images that both have; `ValueError` naming `protocol` where one was not measured
     "What a layer adds to the accuracy of the bare network, or of another layer"
     a, b = answers(result, name, protocol), answers(result, over, protocol)
+    if a is None or b is None: raise ValueError(f"protocol: {protocol!r} was not measured for {name if a is None else over!r}")
     n = min(len(a), len(b))
     return compare(a[:n], b[:n])
 
@@ -343,15 +350,15 @@ def layer_table(
 # %% ../nbs/72_layer_study.ipynb #c047
 _LINES = dict(clean=dict(color='#999999', marker='s', label='clean'), oblivious=dict(color='#e69f00', linestyle='--', marker='o', label='oblivious (not robustness)'),
               adaptive=dict(color='#4477aa', marker='D', label='adaptive'))
-_AXES = dict(shift='shift, pixels', noise='shift of the perturbation alone, pixels', rotation='angle, degrees', darkening='grey value subtracted', views='views within ±4°',
-             range='two views at ±angle, degrees', lam='1/lam', kappa='kappa', **{'transport range': 'two views at ±angle, with transport'})
+_AXES = dict(shift='shift, pixels', noise='only the noise shifted, pixels', rotation='angle, degrees', darkening='grey value subtracted', views='views within ±4°',
+             range='two views, ± degrees', lam='1/lam', kappa='kappa', **{'transport range': '± degrees, with transport'})
 
 def _draw_curve(ax, result, points, at):
     "The three accuracies along one curve, each with its intervals"
     for protocol,style in _LINES.items():
         found = [(at(v), accuracy(result, name, protocol)) for v,name in points]
         found = [(v, a) for v,a in found if a]
-        if not found: continue
+        if not found or len(found) == 1 < len(points): continue # the bare network alone is no curve
         x, y = [v for v,_ in found], [100*a['accuracy'] for _,a in found]
         reach = [[100*(a['accuracy'] - a['lo']) for _,a in found], [100*(a['hi'] - a['accuracy']) for _,a in found]]
         ax.errorbar(x, y, reach, markersize=3, linewidth=1, elinewidth=.8, **style)
