@@ -232,7 +232,7 @@ def eps_grid(
     top = dict(Linf=.5, L2=.5*size**.5, L1=.5*size)[norm]
     grid, e = [0.], eps/2
     while e < .75*top: grid.append(e); e *= 2
-    return [*grid, top]
+    return sorted({*grid, min(eps, top), top})
 
 # %% ../nbs/42_checks.ipynb #c048
 def _rise(right):

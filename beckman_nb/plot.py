@@ -96,7 +96,8 @@ def _label_bars(ax, groups, result, protocols):
     ax.set(ylim=(0, 100), ylabel='accuracy, %')
     drawn = [p for p in protocols if any(r['protocol'] == p for r in result.rows)]
     lines = [line for line in ax.lines if not line.get_label().startswith('_')]
-    ax.legend(handles=[Patch(**_STYLE[p]) for p in drawn] + lines, fontsize=7, ncols=4, loc='upper center', frameon=False, bbox_to_anchor=(.5, 1.13))
+    patches = [Patch(**{'facecolor' if k == 'color' else k: v for k,v in _STYLE[p].items()}) for p in drawn]
+    ax.legend(handles=patches + lines, fontsize=7, ncols=4, loc='upper center', frameon=False, bbox_to_anchor=(.5, 1.13))
     s, n = result.settings, max(r['n'] for r in result.rows)
     quick = 'QUICK, accuracies too high, ' if result.quick else ''
     ax.set_xlabel(f"{quick}{s['norm']}, eps {s['eps']:.3g}, n = {n}, bars with 95% intervals", fontsize=7, loc='right')
@@ -136,8 +137,9 @@ def plot_eps(
     grid = sorted({e for eps,*_ in lines.values() for e in eps})
     if len(grid) > 2: ax.set_xscale('symlog', linthresh=grid[1], linscale=.5)
     ax.set_xticks(grid, [f'{e:.3g}' for e in grid]); ax.minorticks_off()
+    name = 'most frequent class' if chance is None else 'chance'
     if chance is None: chance = next((o['values'].get('chance') for o in results if isinstance(o, dict) and 'eps' in (o.get('values') or {})), None)
-    if chance is not None: ax.axhline(100*chance, color='grey', linestyle=':', linewidth=.8, label='most frequent class')
+    if chance is not None: ax.axhline(100*chance, color='grey', linestyle=':', linewidth=.8, label=name)
     if at is not None: ax.axvline(at, color='black', linestyle='--', linewidth=.6, label=f'eps {at:.3g}')
     ax.set(xlabel='eps', ylabel=_how_hard(results, protocol), ylim=(0, 100))
     ax.legend(fontsize=7, frameon=False)
