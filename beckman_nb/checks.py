@@ -17,8 +17,8 @@ from scipy.stats import binom, binomtest
 from torch import nn
 from torch.nn import functional as F
 from .attacks import input_gradient, margin, pgd
-from .evaluate import (Budget, Logits, StraightThrough, _named, _set_steps, attack_gradients, auto_attack, autoattack_checks, check_data, exact_gradient,
-                                 fingerprint, perturbation, predict_right, under_attack, wilson)
+from .evaluate import (DRAWS, QUICK_DRAWS, Budget, Logits, MeanOfDraws, StraightThrough, _named, _set_steps, attack_gradients, auto_attack, autoattack_checks, check_data, exact_gradient,
+                                 fingerprint, is_random, perturbation, predict_right, under_attack, wilson)
 from .layer import Defended
 
 # %% ../nbs/42_checks.ipynb #c010
@@ -42,6 +42,7 @@ class Effort:
     targets:int = 3 # Classes that targeted APGD aims for; 0: untargeted only
     queries:int = 500 # Of Square
     restart:int = 0 # Which random start
+    draws:int = 1 # Forward passes per gradient: more than one for random models (EOT)
 
 def checked(
     check, # Name of the check
@@ -60,7 +61,8 @@ def probe(
     attack, # 'apgd-ce', 'apgd-t' or 'square'
     budget, # `Budget`
     effort, # `Effort`
-    n_classes # Number of logits
+    n_classes, # Number of logits
+    judge=None # Module that decides which answers are right; `None`: `model`
 ): # `(adversarial images, still right (B,), messages)`
     "One of AutoAttack's attacks with a given number of steps, targets or queries"
     aa = auto_attack(model, replace(budget, quick=False, attacks=()), n_classes, x.device)
@@ -68,12 +70,12 @@ def probe(
     seed = budget.seed + 1000*effort.restart
     who.seed, who.loss, who.n_restarts = seed, 'ce' if attack == 'apgd-ce' else who.loss, 1
     if attack == 'square': who.n_queries = effort.queries
-    else: _set_steps(who, effort.steps)
+    else: _set_steps(who, effort.steps); who.eot_iter = effort.draws
     if attack == 'apgd-t': who.n_target_classes = min(effort.targets, n_classes - 1)
     with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []), torch.no_grad(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always'); torch.manual_seed(seed)
         adv = who.perturb(x, y)
-        return adv, model(adv).argmax(1) == y, sorted({str(w.message) for w in caught})
+        return adv, (judge or model)(adv).argmax(1) == y, sorted({str(w.message) for w in caught})
 
 # %% ../nbs/42_checks.ipynb #c020
 def _now(key, f, *args):
@@ -95,6 +97,7 @@ class Subject:
     block_size:int = 100 # Images attacked together
     layer:nn.Module = None # The defence
     bare:'Subject' = None # The network alone, behind a defence
+    judge:nn.Module = None # What decides which answers are right, for a random model; `None`: the model
     done:dict = field(default_factory=dict) # Attacks that several checks share
 
     def key(self, *parts): return '/'.join(('checks', self.network, self.defence, *map(str, parts)))
@@ -102,7 +105,7 @@ class Subject:
     @property
     def clean(self): # Boolean (n,)
         "Which clean images are right"
-        if 'clean' not in self.done: self.done['clean'] = torch.cat([predict_right(self.model, *o) for o in self.blocks(self.x, self.y)])
+        if 'clean' not in self.done: self.done['clean'] = torch.cat([predict_right(self.judge or self.model, *o) for o in self.blocks(self.x, self.y)])
         return self.done['clean']
 
     def blocks(self, *tensors): return zip(*(t.split(self.block_size) for t in tensors))
@@ -126,7 +129,7 @@ def attack(
         for a in attacks:
             at = idx[alive[idx]]
             if not len(at): continue
-            adv[at], alive[at], said = self.units(self.key(name, f'block {i}', a), probe, model, self.x[at], self.y[at], a, budget, effort, self.n_classes)
+            adv[at], alive[at], said = self.units(self.key(name, f'block {i}', a), probe, model, self.x[at], self.y[at], a, budget, effort, self.n_classes, self.judge)
             messages += said
     self.done[name] = dict(adv=adv, alive=alive, messages=messages)
     return self.done[name]
@@ -134,12 +137,12 @@ def attack(
 Subject.attack = attack
 
 # %% ../nbs/42_checks.ipynb #c028
-def _challenge(s, check, what, before, after, **values):
+def _challenge(s, check, what, before, after, than='the reference attack', **values):
     "The rule of `added`, for images standing before and after the challenger"
     n, extra, broken = len(s.x), int((before & ~after).sum()), int((s.clean & ~before).sum())
     status = added(extra, broken, n)
-    text = f'{what} break {extra} of {n} images more ({extra/n:.1%}) than the reference attack, which breaks {broken}'
-    if status == 'fail': text += ': it is the better attack, the reference has failed'
+    text = f'{what} break {extra} of {n} images more ({extra/n:.1%}) than {than}, which breaks {broken}'
+    if status == 'fail': text += ': it is the better attack, where it should be the weaker one or no better'
     elif status == 'warn': text += f': more than {TOLERANCE:.0%}, the accuracy is too high'
     return [checked(check, status, text, extra=extra, broken=broken, n=n, **values)]
 
@@ -182,7 +185,7 @@ def one_step_check(
 ): # list of one entry
     "One gradient step is not better than many"
     before = s.attack('reference')['alive']
-    after = torch.cat([s.units(s.key('one step', f'block {i}'), one_step, s.model, *o, s.budget) for i,o in enumerate(s.blocks(s.x, s.y))])
+    after = torch.cat([s.units(s.key('one step', f'block {i}'), one_step, s.judge or s.model, *o, s.budget) for i,o in enumerate(s.blocks(s.x, s.y))])
     return _challenge(s, 'one-step', 'Single steps from the clean image', before, before & after)
 
 # %% ../nbs/42_checks.ipynb #c038
@@ -201,7 +204,7 @@ def end_to_end_check(
     "Images made against the bare network do not break what the end-to-end attack could not"
     if s.layer is None: return []
     before, adv = s.attack('reference')['alive'], s.bare.attack('reference')['adv']
-    after = torch.cat([predict_right(s.model, *o) for o in s.blocks(adv, s.y)])
+    after = torch.cat([predict_right(s.judge or s.model, *o) for o in s.blocks(adv, s.y)])
     return _challenge(s, 'end to end', 'Images made against the bare network', before, before & after)
 
 # %% ../nbs/42_checks.ipynb #c041
@@ -218,7 +221,8 @@ def high_budget_check(
     after = before
     for r in range(restarts): after = s.attack(f'high budget {r}', after, ('apgd-ce',), steps=steps, restart=r + 1)['alive']
     after = s.attack('high budget targeted', after, ('apgd-t',), steps=steps, targets=targets, restart=1)['alive']
-    res = _challenge(s, 'high budget', f'{steps} steps, {restarts} starts and {targets} targets', before, after, steps=steps, restarts=restarts, targets=targets)
+    res = _challenge(s, 'high budget', f'{steps} steps, {restarts} start{"s"*(restarts != 1)} and {targets} targets', before, after,
+                     'the reference attack' if right is None else 'the evaluation', steps=steps, restarts=restarts, targets=targets)
     if quick and res[0]['status'] != 'pass': res[0]['status'] = 'note'
     return res
 
@@ -298,7 +302,7 @@ def batch_check(
     def apart(other): return float((other - whole).abs().max()/close.clamp_min(1e-30))*1e-3
     worst, flips = max(apart(alone), apart(back)), max(changed(alone), changed(back))
     values = dict(n=len(x), changed=flips, largest=worst, repeated=apart(again))
-    if apart(again) > 1e-3: return [checked('batch size', 'warn', 'the same batch gives other logits when repeated: the model is random, to be evaluated with version="rand"', **values)]
+    if apart(again) > 1e-3: return [checked('batch size', 'warn', 'the same batch gives other logits when repeated: the model is random, to be attacked by EOT and judged by its mean answer', **values)]
     status = 'fail' if flips else 'warn' if worst > 1e-3 else 'pass'
     return [checked('batch size', status, f'alone, in a batch and in another order: {flips} of {len(x)} answers change, logits by {worst:.1g} of the largest', **values)]
 
@@ -375,14 +379,20 @@ class Checks(list):
 # %% ../nbs/42_checks.ipynb #c069
 QUICK = Effort(steps=10, targets=3, queries=200) # of the checks' own attacks, for demonstrations
 
+def _expected(s):
+    "The subject, with EOT and its mean answer as the judge where it is random"
+    if not is_random(s.model, s.x, s.y, s.budget.seed): return s
+    effort = replace(s.effort, draws=QUICK_DRAWS if s.effort == QUICK else DRAWS)
+    return replace(s, judge=MeanOfDraws(s.model, seed=s.budget.seed), effort=effort, budget=replace(s.budget, version='rand'))
+
 def _subjects(nets, defences, x, y, budget, batch_size, **kw):
     "Each network, bare and behind each defence, with its images"
     with torch.no_grad(): kw['n_classes'] = next(iter(nets.values()))(x[:1]).shape[-1]
     for name,net in nets.items():
-        bare = Subject(name, 'none', Logits(net, batch_size), x, y, budget, **kw)
+        bare = _expected(Subject(name, 'none', Logits(net, batch_size), x, y, budget, **kw))
         yield bare
         for d,layer in defences.items():
-            yield Subject(name, d, Logits(Defended(exact_gradient(layer), net), batch_size), x, y, budget, layer=layer, bare=bare, **kw)
+            yield _expected(Subject(name, d, Logits(Defended(exact_gradient(layer), net), batch_size), x, y, budget, layer=layer, bare=bare, **kw))
 
 def _cut(s, n):
     "The same subject on its first `n` images"
@@ -412,7 +422,7 @@ def sanity_checks(
     result=None, # `Robustness` of the same images, to be checked as well; `ValueError` when they are others
     eps=None, # Radius of the perturbation; `None`: that of `result`, or 8/255
     norm=None, # 'Linf', 'L2' or 'L1'; `None`: that of `result`, or 'Linf'
-    version='standard', # AutoAttack's version; 'rand' averages gradients of random models
+    version='standard', # AutoAttack's version; random models get 'rand' whatever it says
     seed=0, # Of every random start
     n=100, # Use the first `n` images; half of them with `quick`
     n_of=None, # dict of defence to a smaller number of images, for slow ones
