@@ -101,7 +101,7 @@ CURVES = {'shift': _curve('shift', (0, 1, 2, 3, 4, 6, 8)), 'noise': _curve('nois
           'kappa': {0.: 'kappa 0', .01: 'kappa 0.01', .1: 'lam 1/32', 1.: 'kappa 1', 10.: 'kappa 10'}}
 
 # what is attacked through the layer, the most telling first
-ADAPTIVE = ('shift 1', 'rotate 4', 'darken 0.1', 'published', 'pair 4', 'lam 1/32', 'shift 4', 'rotate 16', 'entropic', 'pair 16', 'darken 0.3',
+ADAPTIVE = ('shift 1', 'rotate 4', 'darken 0.1', 'published', 'pair 4', 'lam 1/32', 'entropic', 'shift 4', 'rotate 16', 'pair 16', 'darken 0.3',
             'shift 2', 'rotate 8', 'lam 1/128', 'views 4', 'pair 8', 'lam 1/1', 'kappa 1', 'shift 3', 'rotate 2', 'views 3', 'darken 0.2', 'pair 2', 'transport 16')
 
 # %% ../nbs/72_layer_study.ipynb #c022
@@ -205,15 +205,15 @@ def _bare(folder, net, x, y, budget, n_classes, late, block=100):
     return {k: torch.cat([p[k] for p in parts]).to(x.device) for k in parts[0]}
 
 # %% ../nbs/72_layer_study.ipynb #c032
-def _sizes(spec, n):
-    "How many images a layer is attacked on, and with which of the attacks"
-    kind = spec['kind'] if spec['kind'] == 'entropic' else 'transport' if spec['kind'] == 'beckman' and spec['lam'] < 2*2**.5*spec['mu'] else 'analytic'
-    return n[kind], ('apgd-ce',) if kind == 'entropic' else ('apgd-ce', 'apgd-t')
+def _effort(spec):
+    "The kind of attack that a layer can afford: 'analytic', 'transport' or 'entropic'"
+    if spec['kind'] == 'entropic': return 'entropic'
+    return 'transport' if spec['kind'] == 'beckman' and spec['lam'] < 2*2**.5*spec['mu'] else 'analytic'
 
 def _say(progress, start, text):
     if progress: print(f'{(time.time() - start)/60:6.1f} min  {text}', flush=True)
 
-def _all_rows(folder, net, x, y, bare, n, budget, n_classes, layers, attacked, late, say):
+def _all_rows(folder, net, x, y, bare, n, budgets, n_classes, layers, attacked, late, say):
     "Rows of all layers, forward passes first; what is missing, and what was skipped for which reason"
     rows, missing, skipped = {}, [], {}
     jobs = [(name, 'forward') for name in layers] + [(name, 'adaptive') for name in attacked if name in layers]
@@ -221,11 +221,11 @@ def _all_rows(folder, net, x, y, bare, n, budget, n_classes, layers, attacked, l
         spec, path = layers[name], folder/f'{job}-{_slug(name)}.json'
         if spec['kind'] == 'entropic' and find_spec('ot') is None: skipped[name] = 'POT is not installed'; continue
         if not path.exists() and late(): missing.append(f'{job} {name}'); continue
-        m, attacks = _sizes(spec, n)
-        some = slice(0, m if job == 'adaptive' else n['analytic'] if spec['kind'] == 'entropic' else n['forward'])
+        effort = _effort(spec)
+        some = slice(0, n[effort] if job == 'adaptive' else n['analytic'] if spec['kind'] == 'entropic' else n['forward'])
         first = {k: v[some] for k,v in bare.items() if k != 'seconds'}
         if job == 'forward': f = lambda: forward_row(spec, net, x[some], y[some], bare['adv'][some])
-        else: f = lambda: _blocks(spec, net, x[some], y[some], first, replace(budget, attacks=attacks), n_classes)
+        else: f = lambda: _blocks(spec, net, x[some], y[some], first, budgets[effort], n_classes)
         found = _stored(path, f)
         seconds = {f'seconds_{job}': found.pop('seconds')}
         rows[name] = {**rows.get(name, dict(layer=spec)), **found, **seconds}
@@ -244,6 +244,17 @@ _small_layers = ('shift 1', 'shift 4', 'noise 1', 'rotate 4', 'darken 0.1', 'pub
 _small_adaptive = ('shift 1', 'published', 'lam 1/32', 'entropic')
 
 # %% ../nbs/72_layer_study.ipynb #c034
+def _ready(folder, root, base, data, n, eps, seed, device):
+    "The network, the images and labels that it is attacked on, and the number of classes"
+    folder, arrays = Path(folder), load_arrays(data, root)
+    own = folder/'network.safetensors' # of an earlier call, where no checkpoint is given
+    net = study_network(arrays, base or (own if own.exists() else None), eps, seed=seed)
+    if not (base or own.exists()):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(own, save(net.state_dict()))
+    return net.to(device), arrays.x_test[:n].float().to(device)/255, arrays.y_test[:n].to(device), len(arrays.classes)
+
+# %% ../nbs/72_layer_study.ipynb #c035
 def run_layer_study(
     folder, # where the pieces are stored; a study that is there goes on
     root=None, # folder of the data sets, as in `load_arrays`
@@ -254,33 +265,32 @@ def run_layer_study(
     n_adaptive=200, # of them for adaptive accuracy, where no mass moves
     n_transport=50, # the same where mass moves, which is slow to attack
     n_entropic=30, # the same for POT's barycenter
+    slow_attacks=('apgd-ce',), # what these two are attacked with, of 'apgd-ce' and 'apgd-t'; everything else with both
     eps=8/255, # radius of the perturbations, Linf
     seed=0, # of every random start
     minutes=None, # start no measurement after this many
     device='cpu', # 'cpu' or 'cuda'
     progress=False, # print a line per measurement
-): # dict: `settings`, `rows` by layer, `bare`, `curves`, `missing`, `skipped`, and where and when it was computed
+): # dict: `settings`, `rows` by layer ('none' is the bare network), `curves`, `missing`, `skipped`, and where and when it was computed
     "Run the study of the layer, or what is left of it"
     if small: data, eps, n, n_adaptive, n_transport, n_entropic = SMALL.values()
-    start, arrays = time.time(), load_arrays(data, root)
+    start = time.time()
     late, say = lambda: minutes is not None and time.time() - start > 60*minutes, lambda text: _say(progress, start, text)
-    x, y = arrays.x_test[:n].float().to(device)/255, arrays.y_test[:n].to(device)
-    own = Path(folder)/'network.safetensors' # of an earlier call, where no checkpoint is given
-    net = study_network(arrays, base or (own if own.exists() else None), eps, seed=seed).to(device)
+    net, x, y, k = _ready(folder, root, base, data, n, eps, seed, device)
     sizes = dict(forward=len(x), analytic=n_adaptive, transport=n_transport, entropic=n_entropic)
-    settings = dict(data=data, n=sizes, eps=eps, norm='Linf', seed=seed, fingerprint=fingerprint(x, y), network=digest(net.state_dict()), attacks=['apgd-ce', 'apgd-t'])
-    folder, budget, k = open_folder(folder, {**settings, 'n': str(sizes)}), Budget(eps, quick=small, seed=seed, attacks=('apgd-ce', 'apgd-t')), len(arrays.classes)
-    if folder and not (base or own.exists()): write_whole(own, save({k: v.cpu() for k,v in net.state_dict().items()}))
-    layers = {name: LAYERS[name] for name in _small_layers} if small else LAYERS
+    settings = dict(data=data, n=sizes, eps=eps, norm='Linf', seed=seed, fingerprint=fingerprint(x, y), network=digest(net.state_dict()), attacks=['apgd-ce', 'apgd-t'], slow_attacks=list(slow_attacks))
+    folder, budget = open_folder(folder, {**settings, 'n': str(sizes)}), Budget(eps, quick=small, seed=seed, attacks=('apgd-ce', 'apgd-t'))
+    slow = replace(budget, attacks=tuple(slow_attacks))
+    layers, attacked = ({name: LAYERS[name] for name in _small_layers}, _small_adaptive) if small else (LAYERS, ADAPTIVE)
     with attack_gradients(), under_attack(net), warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='the gradient of a barycenter') # `attack_gradients` wants it so
         bare = _bare(folder, net, x, y, budget, k, late)
         if bare is None: return dict(settings=settings, rows={}, missing=['bare'])
         say('bare network')
-        rows, missing, skipped = _all_rows(folder, net, x, y, bare, sizes, budget, k, layers, _small_adaptive if small else ADAPTIVE, late, say)
-    return _result(settings, rows, bare, missing, skipped, device, small, bool(base))
+        found = _all_rows(folder, net, x, y, bare, sizes, dict(analytic=budget, transport=slow, entropic=slow), k, layers, attacked, late, say)
+    return _result(settings, bare, *found, device, small, bool(base))
 
-# %% ../nbs/72_layer_study.ipynb #c035
+# %% ../nbs/72_layer_study.ipynb #c036
 def _command(settings, small, base):
     "The call that computes it again"
     if small: return 'run_layer_study(FOLDER, small=True)'
@@ -288,7 +298,7 @@ def _command(settings, small, base):
     return (f"run_layer_study(FOLDER, data={settings['data']!r}{checkpoint}, n={n['forward']}, n_adaptive={n['analytic']}, n_transport={n['transport']}, "
             f"n_entropic={n['entropic']}, eps={round(255*settings['eps'], 3):g}/255, seed={settings['seed']})")
 
-def _result(settings, rows, bare, missing, skipped, device, small, base):
+def _result(settings, bare, rows, missing, skipped, device, small, base):
     "Everything that was found, ready for `json.dumps`"
     bits = {k: ''.join('01'[int(o)] for o in bare[v]) for k,v in dict(clean='clean', oblivious='undefended', adaptive='adaptive').items()}
     rows = dict(none=dict(bits, seconds_adaptive=round(bare['seconds'].sum().item(), 1)), **rows)
@@ -298,7 +308,7 @@ def _result(settings, rows, bare, missing, skipped, device, small, base):
     return dict(settings=settings, small=small, rows=rows, curves=curves, missing=missing, skipped=skipped, device=where, threads=torch.get_num_threads(), seconds=round(seconds, 1),
                 versions={**versions(), 'POT': version('POT') if find_spec('ot') else 'not installed'}, date=time.strftime('%Y-%m-%d'), command=_command(settings, small, base))
 
-# %% ../nbs/72_layer_study.ipynb #c042
+# %% ../nbs/72_layer_study.ipynb #c043
 def answers(
     result, # what `run_layer_study` returned, also from JSON
     name, # a layer, or 'none' for the bare network
@@ -331,7 +341,7 @@ def gain(
     n = min(len(a), len(b))
     return compare(a[:n], b[:n])
 
-# %% ../nbs/72_layer_study.ipynb #c045
+# %% ../nbs/72_layer_study.ipynb #c046
 def layer_table(
     result, # what `run_layer_study` returned
     names=None, # rows to show, in this order; `None`: all
@@ -347,7 +357,7 @@ def layer_table(
         lines.append('| ' + ' | '.join([name, *(cell(name, p) for p in ('clean', 'oblivious', 'adaptive')), *shape]) + ' |')
     return '\n'.join(lines)
 
-# %% ../nbs/72_layer_study.ipynb #c047
+# %% ../nbs/72_layer_study.ipynb #c048
 _LINES = dict(clean=dict(color='#999999', marker='s', label='clean'), oblivious=dict(color='#e69f00', linestyle='--', marker='o', label='oblivious (not robustness)'),
               adaptive=dict(color='#4477aa', marker='D', label='adaptive'))
 _AXES = dict(shift='shift, pixels', noise='only the noise shifted, pixels', rotation='angle, degrees', darkening='grey value subtracted', views='views within ±4°',
@@ -363,7 +373,7 @@ def _draw_curve(ax, result, points, at):
         reach = [[100*(a['accuracy'] - a['lo']) for _,a in found], [100*(a['hi'] - a['accuracy']) for _,a in found]]
         ax.errorbar(x, y, reach, markersize=3, linewidth=1, elinewidth=.8, **style)
 
-# %% ../nbs/72_layer_study.ipynb #c048
+# %% ../nbs/72_layer_study.ipynb #c049
 def plot_curves(
     result, # what `run_layer_study` returned
     curves, # names of the curves, at most four side by side
