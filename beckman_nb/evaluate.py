@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['QUICK_STEPS', 'QUICK_TARGETS', 'QUICK_DRAWS', 'DRAWS', 'PROTOCOLS', 'check_data', 'wilson', 'paired_interval',
-           'Comparison', 'compare', 'Budget', 'under_attack', 'Logits', 'autoattack_package', 'auto_attack',
-           'perturbation', 'attack_block', 'attack_all', 'autoattack_checks', 'gradient_check', 'predict_right',
-           'is_random', 'MeanOfDraws', 'StraightThrough', 'exact_gradient', 'attack_gradients', 'strongest',
-           'network_block', 'defended_block', 'View', 'Darken', 'control_defences', 'Robustness', 'table', 'to_dict',
-           'from_dict', 'over_seeds', 'versions', 'fingerprint', 'check_protocols', 'robustness']
+           'Comparison', 'compare', 'Budget', 'under_attack', 'Logits', 'autoattack_package', 'set_steps',
+           'auto_attack', 'perturbation', 'attack_block', 'attack_all', 'autoattack_checks', 'gradient_check',
+           'predict_right', 'is_random', 'MeanOfDraws', 'StraightThrough', 'exact_gradient', 'attack_gradients',
+           'strongest', 'network_block', 'defended_block', 'View', 'Darken', 'control_defences', 'Robustness', 'table',
+           'to_dict', 'from_dict', 'over_seeds', 'versions', 'fingerprint', 'check_protocols', 'robustness']
 
 # %% ../nbs/40_evaluate.ipynb #c004
 import copy, hashlib, importlib, importlib.metadata, importlib.util, math, platform, re, statistics, sys, time, warnings
@@ -187,13 +187,17 @@ def autoattack_package(): # The module
         if importlib.util.find_spec(name): return importlib.import_module(name)
     raise ImportError("AutoAttack is missing: pip install pyautoattack")
 
-# %% ../nbs/40_evaluate.ipynb #c038
-def _set_steps(apgd, steps):
+# %% ../nbs/40_evaluate.ipynb #c039
+def set_steps(
+    apgd, # An APGD attack of AutoAttack; it is changed
+    steps # Number of steps, at least 1
+):
     "Give an APGD attack another number of steps, with its schedule in proportion"
     apgd.n_iter = apgd.n_iter_orig = steps
     for name,share in dict(n_iter_2=.22, n_iter_min=.06, size_decr=.03).items(): setattr(apgd, name, max(int(share*steps), 1))
+_set_steps = set_steps
 
-# %% ../nbs/40_evaluate.ipynb #c039
+# %% ../nbs/40_evaluate.ipynb #c042
 def auto_attack(
     model, # Module from images to logits
     budget, # `Budget`
@@ -210,11 +214,11 @@ def auto_attack(
     if budget.quick:
         aa.apgd_targeted.n_target_classes = QUICK_TARGETS
         aa.apgd.eot_iter = min(aa.apgd.eot_iter, QUICK_DRAWS)
-        for apgd in (aa.apgd, aa.apgd_targeted): _set_steps(apgd, QUICK_STEPS)
+        for apgd in (aa.apgd, aa.apgd_targeted): set_steps(apgd, QUICK_STEPS)
     for attack in (aa.apgd_targeted, aa.fab): attack.n_target_classes = min(attack.n_target_classes, n_classes - 1)
     return aa
 
-# %% ../nbs/40_evaluate.ipynb #c040
+# %% ../nbs/40_evaluate.ipynb #c045
 def _perturb(aa, attack, x, y):
     "One of AutoAttack's attacks, prepared and seeded the way `run_standard_evaluation` does"
     who = aa.apgd_targeted if attack == 'apgd-t' else aa.square if attack == 'square' else aa.fab if 'fab' in attack else aa.apgd
@@ -224,7 +228,7 @@ def _perturb(aa, attack, x, y):
     if attack == 'fab-t': who.n_restarts = 1
     return who.perturb(x, y)
 
-# %% ../nbs/40_evaluate.ipynb #c042
+# %% ../nbs/40_evaluate.ipynb #c047
 def perturbation(
     adv, # Perturbed images (B,C,H,W)
     x, # Clean images (B,C,H,W)
@@ -239,7 +243,7 @@ def _allowed(adv, x, budget):
     flat = adv.flatten(1)
     return flat.isfinite().all(1) & (flat >= 0).all(1) & (flat <= 1).all(1) & (perturbation(adv, x, budget.norm) <= budget.eps*(1 + 1e-4) + 1e-6)
 
-# %% ../nbs/40_evaluate.ipynb #c043
+# %% ../nbs/40_evaluate.ipynb #c050
 @contextmanager
 def _private_seed(x, seed):
     "Random numbers from `seed`, with the caller's generators put back afterwards"
@@ -266,7 +270,7 @@ def attack_block(
     if (good & ~answered).any(): messages.append(f'{int((good & ~answered).sum())} images of {attack} get logits that are not finite, counted as wrong')
     return torch.where(good[:, None, None, None], adv, x), (logits.argmax(1) == y) & answered | ~good, messages
 
-# %% ../nbs/40_evaluate.ipynb #c045
+# %% ../nbs/40_evaluate.ipynb #c052
 def attack_all(
     model, # Module from images to logits, in evaluation mode
     x, # Clean images (B,C,H,W) in [0,1]: one block
@@ -291,7 +295,7 @@ def attack_all(
         left[attack] = int(alive.sum())
     return dict(adv=adv, alive=alive, left=left, messages=messages)
 
-# %% ../nbs/40_evaluate.ipynb #c052
+# %% ../nbs/40_evaluate.ipynb #c059
 def _autograd_names(model, x, names):
     "Python functions with one of autograd's names that a forward pass calls, as `module.name`"
     seen, old = set(), sys.gettrace()
@@ -302,7 +306,7 @@ def _autograd_names(model, x, names):
     finally: sys.settrace(old)
     return seen
 
-# %% ../nbs/40_evaluate.ipynb #c053
+# %% ../nbs/40_evaluate.ipynb #c060
 _KINDS = {'randomized': 'random', 'logits that are not finite': 'logits', 'probability distribution': 'probabilities', 'zero gradient': 'zero gradients',
           'dynamic': 'dynamic', 'Square': 'square', 'classes': 'classes', 'DLR': 'classes', 'not finite': 'rejected', 'barycenter': 'solver'}
 
@@ -312,7 +316,7 @@ def _flag(message, status='warn', check=None):
     if 'gradient of a barycenter' in message: status = 'note' # `attack_gradients` wants it so
     return dict(check=kind, status=status, message=message.replace(' See flags_doc.md for details.', ''))
 
-# %% ../nbs/40_evaluate.ipynb #c054
+# %% ../nbs/40_evaluate.ipynb #c063
 def autoattack_checks(
     model, # Module from images to logits, in evaluation mode
     x, # Clean images (B,C,H,W)
@@ -333,7 +337,7 @@ def autoattack_checks(
                                        'a dynamic defence, for which AutoAttack may be insufficient', check='dynamic'))
     return flags
 
-# %% ../nbs/40_evaluate.ipynb #c057
+# %% ../nbs/40_evaluate.ipynb #c066
 def gradient_check(
     model, # Module from images to logits, in evaluation mode
     x, # Clean images (B,C,H,W)
@@ -346,7 +350,7 @@ def gradient_check(
     if bad: flags.append(_flag(f'{bad} of {len(x)} images have a gradient that is not finite', 'fail', 'finite gradients'))
     return flags
 
-# %% ../nbs/40_evaluate.ipynb #c060
+# %% ../nbs/40_evaluate.ipynb #c069
 def predict_right(
     model, # Module from images to logits
     x, # Images (B,C,H,W)
@@ -359,7 +363,7 @@ def predict_right(
     if y.max() >= logits.shape[1]: raise ValueError(f"data: label {y.max().item()} but the model has {logits.shape[1]} classes")
     return logits.argmax(1) == y
 
-# %% ../nbs/40_evaluate.ipynb #c063
+# %% ../nbs/40_evaluate.ipynb #c072
 def is_random(
     model, # Module from images to logits, in evaluation mode
     x, # Images (B,C,H,W); the first 8 are enough
@@ -372,7 +376,7 @@ def is_random(
         autoattack_package().checks.check_randomized(model, x[:8], y[:8], bs=8, n=3)
     return any('randomized' in str(w.message) for w in caught)
 
-# %% ../nbs/40_evaluate.ipynb #c064
+# %% ../nbs/40_evaluate.ipynb #c073
 class MeanOfDraws(nn.Module):
     "What a random model answers: the mean of its logits over several draws, the same ones each time"
     def __init__(self,
@@ -386,7 +390,7 @@ class MeanOfDraws(nn.Module):
     def forward(self, x):
         with _private_seed(x, 1_000_003 + self.seed): return sum(self.model(x) for _ in range(self.draws))/self.draws
 
-# %% ../nbs/40_evaluate.ipynb #c070
+# %% ../nbs/40_evaluate.ipynb #c079
 class _PassGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, defence): return defence(x).clone()
@@ -406,7 +410,7 @@ class StraightThrough(nn.Module):
         if out.shape != x.shape: raise ValueError(f"defence: maps {tuple(x.shape)} to {tuple(out.shape)}; it must keep the shape")
         return out
 
-# %% ../nbs/40_evaluate.ipynb #c072
+# %% ../nbs/40_evaluate.ipynb #c081
 def exact_gradient(
     defence # Module from images to images
 ): # The same defence; a copy where some part of it had `backward_mode='identity'`
@@ -417,7 +421,7 @@ def exact_gradient(
         if getattr(m, 'backward_mode', None) == 'identity': m.backward_mode = 'exact'
     return defence
 
-# %% ../nbs/40_evaluate.ipynb #c075
+# %% ../nbs/40_evaluate.ipynb #c084
 @contextmanager
 def attack_gradients(
     iters=50 # Most iterations of the linear solve behind the gradient of a transport-active barycenter
@@ -427,7 +431,7 @@ def attack_gradients(
     try: yield
     finally: barycenter._adjoint_iters = old
 
-# %% ../nbs/40_evaluate.ipynb #c078
+# %% ../nbs/40_evaluate.ipynb #c087
 def strongest(
     model, # Module from images to logits, in evaluation mode
     x, # Clean images (B,C,H,W) in [0,1]: one block
@@ -441,7 +445,7 @@ def strongest(
     with _private_seed(x, budget.seed), torch.no_grad(): adv = apgd.perturb(x, y, best_loss=True)
     return torch.where(_allowed(adv, x, budget)[:, None, None, None], adv, x)
 
-# %% ../nbs/40_evaluate.ipynb #c081
+# %% ../nbs/40_evaluate.ipynb #c090
 def network_block(
     net, # `Logits` of the bare network
     x, # Clean images (B,C,H,W): one block
@@ -462,7 +466,7 @@ def network_block(
     return dict(clean=clean, undefended=res['alive'], oblivious=res['alive'], adaptive=res['alive'] & right, adv=res['adv'], strong=strong,
                 worst=torch.where((res['alive'] & ~right)[:, None, None, None], strong, res['adv']), left=res['left'], messages=res['messages'])
 
-# %% ../nbs/40_evaluate.ipynb #c083
+# %% ../nbs/40_evaluate.ipynb #c092
 def defended_block(
     net, # Bare network
     defence, # Module from images to images
@@ -493,7 +497,7 @@ def defended_block(
     return {**out, 'exact': one['alive'], 'end_to_end': two['alive'], 'adaptive': two['alive'] & out['transfer'],
             'worst': worst, 'left': one['left'], 'messages': one['messages'] + two['messages']}
 
-# %% ../nbs/40_evaluate.ipynb #c087
+# %% ../nbs/40_evaluate.ipynb #c096
 class View(nn.Module):
     "The first of several marginals, as an image: a geometric change and nothing else"
     def __init__(self,
@@ -512,12 +516,12 @@ class Darken(nn.Module):
         self.by = by
     def forward(self, x): return (x - self.by).relu()
 
-# %% ../nbs/40_evaluate.ipynb #c088
+# %% ../nbs/40_evaluate.ipynb #c097
 def control_defences(): # dict of name to module
     "The controls that need no training: shift, rotation, darkening"
     return {'shift 1 px': View(Translations([(0, 1)])), 'rotate 4°': View(Rotations((4,))), 'darken 0.1': Darken(.1)}
 
-# %% ../nbs/40_evaluate.ipynb #c091
+# %% ../nbs/40_evaluate.ipynb #c100
 @dataclass(repr=False)
 class Robustness:
     "What an evaluation found"
@@ -562,7 +566,7 @@ class Robustness:
         for k in ('networks', 'defences', 'controls'): settings[k] = list(dict.fromkeys(self.settings.get(k, []) + other.settings.get(k, [])))
         return Robustness(self.rows + other.rows, self.right | other.right, self.flags + other.flags, settings, self.images | other.images)
 
-# %% ../nbs/40_evaluate.ipynb #c093
+# %% ../nbs/40_evaluate.ipynb #c104
 PROTOCOLS = ('clean', 'undefended', 'oblivious', 'adaptive')
 
 def _accuracy(right):
@@ -575,7 +579,7 @@ def _cell(row):
     if row is None: return ''
     return f"{100*row['accuracy']:.1f} [{100*row['lo']:.1f}, {100*row['hi']:.1f}]"
 
-# %% ../nbs/40_evaluate.ipynb #c094
+# %% ../nbs/40_evaluate.ipynb #c105
 def table(
     result # `Robustness`
 ): # list of lists of strings, the first one the header
@@ -592,7 +596,7 @@ def table(
         body.append([net, defence, str(n)] + cells)
     return [['network', 'defence', 'n'] + cols] + body
 
-# %% ../nbs/40_evaluate.ipynb #c095
+# %% ../nbs/40_evaluate.ipynb #c106
 def _text(result, gap='\n'):
     "The table as Markdown that also reads well in a terminal, with the attack and the flags under it, `gap` between notes"
     lines = table(result)
@@ -607,10 +611,10 @@ def _text(result, gap='\n'):
     if not result.complete: head += [f"**INCOMPLETE: stopped after {s['n']} of {s['n_asked']} images; each row says how many it is about.**", '']
     return '\n'.join(head + out + ['', gap.join(foot)])
 
-# %% ../nbs/40_evaluate.ipynb #c096
+# %% ../nbs/40_evaluate.ipynb #c107
 Robustness.table, Robustness.__repr__, Robustness._repr_markdown_ = table, _text, lambda self: _text(self, '\n\n')
 
-# %% ../nbs/40_evaluate.ipynb #c098
+# %% ../nbs/40_evaluate.ipynb #c109
 def to_dict(
     self # `Robustness`
 ): # dict of strings, numbers, lists and dicts
@@ -627,7 +631,7 @@ def from_dict(
 
 Robustness.to_dict, Robustness.from_dict = to_dict, staticmethod(from_dict)
 
-# %% ../nbs/40_evaluate.ipynb #c100
+# %% ../nbs/40_evaluate.ipynb #c111
 def over_seeds(
     results, # `Robustness` of each seed, of the same images
     baseline=None # (network, defence, protocol) to compare every row of that protocol with, seed by seed; `None`: no comparison
@@ -645,7 +649,7 @@ def over_seeds(
         rows.append(row)
     return rows
 
-# %% ../nbs/40_evaluate.ipynb #c103
+# %% ../nbs/40_evaluate.ipynb #c114
 def _named(o, default):
     "A dict of name to module; a `/` in a name would break the keys"
     named = {} if o is None else dict(o) if isinstance(o, dict) else {default: o}
@@ -658,7 +662,7 @@ def _make_row(network, defence, protocol, right, budget, attack, **more):
     return dict(network=network, defence=defence, protocol=protocol, **_accuracy(right), attack=attack, budget=budget.label, quick=budget.quick,
                 eps=budget.eps, norm=budget.norm, version=budget.version, seed=budget.seed, **more)
 
-# %% ../nbs/40_evaluate.ipynb #c104
+# %% ../nbs/40_evaluate.ipynb #c117
 def versions(): # dict of name to version string
     "What this result was computed with"
     aa = autoattack_package().__name__
@@ -667,7 +671,7 @@ def versions(): # dict of name to version string
         except importlib.metadata.PackageNotFoundError: return 'not installed'
     return dict(python=platform.python_version(), torch=torch.__version__, scipy=scipy.__version__, beckman_nb=__version__, **{aa: v(aa)})
 
-# %% ../nbs/40_evaluate.ipynb #c105
+# %% ../nbs/40_evaluate.ipynb #c118
 def fingerprint(
     x, # Images (n,C,H,W)
     y # Labels (n,)
@@ -675,7 +679,7 @@ def fingerprint(
     "Tells one set of images and labels from another"
     return hashlib.sha256(x.cpu().numpy().tobytes() + y.cpu().numpy().tobytes()).hexdigest()[:12]
 
-# %% ../nbs/40_evaluate.ipynb #c107
+# %% ../nbs/40_evaluate.ipynb #c121
 @dataclass
 class _Plan:
     "The settings of one evaluation that its parts share"
@@ -700,7 +704,7 @@ class _Plan:
     def blocks(self, defence): return math.ceil(self.images(defence)/self.block_size)
     def tasks(self, networks): return [(i, name) for i in range(self.blocks('none')) for name in networks]
 
-# %% ../nbs/40_evaluate.ipynb #c108
+# %% ../nbs/40_evaluate.ipynb #c124
 def _pieces(plan, tasks, todo, model, device):
     "How many pieces of work there are in these tasks"
     def k(name, d):
@@ -724,7 +728,7 @@ def _task(i, name, net, defences, x, y, plan, device, found):
         keep(d, defended_block(net, defence, xb[:m], yb[:m], first, plan.budget_of(name, d), plan.n_classes, plan.units, f'{key}/{d}',
                                plan.batch_size, plan.adaptive, plan.draws(name, d)))
 
-# %% ../nbs/40_evaluate.ipynb #c109
+# %% ../nbs/40_evaluate.ipynb #c127
 def _share(nets, todo, x, y, plan, device):
     "This process's tasks, as far as time allows: what was found, seconds by stage, pieces that were read back"
     rank, world = ranks()
@@ -747,7 +751,7 @@ def _finished(found, name, d, plan):
     while len(blocks) < plan.blocks(d) and (len(blocks), name, d) in found: blocks.append(found[len(blocks), name, d])
     return blocks
 
-# %% ../nbs/40_evaluate.ipynb #c110
+# %% ../nbs/40_evaluate.ipynb #c130
 def _flags(network, defence, target, found, x, y, plan):
     "What AutoAttack's checks, ours and the attacks themselves had to say about one network and defence"
     xb, yb = (o[:min(plan.block_size, len(found['clean']))] for o in (x, y))
@@ -766,7 +770,7 @@ def _flags(network, defence, target, found, x, y, plan):
     if plan.n_classes < 4: flags.append(_flag(f'{plan.n_classes} classes are too few for the targeted DLR loss: APGD-T was left out', check='classes'))
     return [dict(network=network, defence=defence, **f) for f in flags]
 
-# %% ../nbs/40_evaluate.ipynb #c111
+# %% ../nbs/40_evaluate.ipynb #c132
 def _rows(network, defence, found, x, plan, protocols):
     "The rows of one network and defence, with the answers and images behind them"
     bare, budget = plan.budget_of(network, 'none'), plan.budget_of(network, defence)
@@ -785,7 +789,7 @@ def _rows(network, defence, found, x, plan, protocols):
         if ends: images[network, defence, p] = found[ends]
     return rows, right, images
 
-# %% ../nbs/40_evaluate.ipynb #c113
+# %% ../nbs/40_evaluate.ipynb #c134
 def check_protocols(
     protocols # One name or several, of 'undefended', 'oblivious', 'adaptive'
 ): # tuple in the order of the table; `ValueError` naming `protocols` for others, and for 'oblivious' without 'adaptive'
@@ -798,7 +802,7 @@ def check_protocols(
     return tuple(p for p in PROTOCOLS if p in protocols)
 _check_protocols = check_protocols
 
-# %% ../nbs/40_evaluate.ipynb #c116
+# %% ../nbs/40_evaluate.ipynb #c137
 def _first_look(nets, todo, x, y, plan, device):
     "Number of classes, and what is random; `ValueError` for NaN logits, labels out of range, or networks that do not fit together"
     classes = {}
@@ -813,7 +817,7 @@ def _first_look(nets, todo, x, y, plan, device):
         if is_random(net, *few, plan.budget.seed): plan.random |= {(name, d) for d in ('none', *todo[name])}
         else: plan.random |= {(name, d) for d,defence in todo[name].items() if is_random(Defended(defence, net), *few, plan.budget.seed)}
 
-# %% ../nbs/40_evaluate.ipynb #c117
+# %% ../nbs/40_evaluate.ipynb #c138
 def _identity(nets, defences, x, y, plan, control_attacks, device):
     "Everything that determines the pieces of this run beside their names and arguments: what `folder` is checked against"
     v, b = versions(), asdict(plan.budget)
@@ -821,7 +825,7 @@ def _identity(nets, defences, x, y, plan, control_attacks, device):
                 versions={k: v[k] for k in v if k not in ('python', 'scipy')}, n_of=plan.n_of, batch_size=plan.batch_size if plan.random else None,
                 networks={k: digest(m) for k,m in nets.items()}, defences={k: digest(m) for k,m in defences.items()})
 
-# %% ../nbs/40_evaluate.ipynb #c118
+# %% ../nbs/40_evaluate.ipynb #c139
 def _collect(found, nets, todo, x, y, plan, protocols, device):
     "Rows, answers, images and flags of everything that is finished"
     res = Robustness()
@@ -841,7 +845,7 @@ def _collect(found, nets, todo, x, y, plan, protocols, device):
     res.settings['complete'] = not missing
     return res
 
-# %% ../nbs/40_evaluate.ipynb #c120
+# %% ../nbs/40_evaluate.ipynb #c141
 def robustness(
     model, # Network from images in [0,1] to logits, or a dict of name to network; the controls run on the first
     data, # `(images, labels)`: (n,C,H,W) in [0,1] and class numbers (n,)
@@ -882,7 +886,7 @@ def robustness(
                          n_classes=plan.n_classes, random=sorted(plan.random), seconds=round(time.time() - start, 1), versions=versions())
     return res
 
-# %% ../nbs/40_evaluate.ipynb #c121
+# %% ../nbs/40_evaluate.ipynb #c142
 def _check_names(nets, barys, ctrls, block_size, max_minutes):
     "`ValueError` for no network, the same name twice, or sizes that make no sense"
     if not nets: raise ValueError('model: at least one network is needed')
