@@ -274,7 +274,7 @@ def as_command(
         return func(**{k: v for k,v in given.items() if k not in ('pdb', 'xtra')})
     return command
 
-# %% ../nbs/90_cli.ipynb #c050
+# %% ../nbs/90_cli.ipynb #c052
 def _seeds_table(results, path):
     "Mean and spread over seeds, printed and as CSV"
     base = (results[0].settings['networks'][0], 'none', 'adaptive')
@@ -298,12 +298,12 @@ def _report(results, nets, data, barys, folder, settings, checks, kw):
     res, first = results[0], next(iter(nets))
     if (first, 'none', 'clean') not in res.right: return print('Time was up before the first block was done: the same command again goes on from there.')
     found = _checks(nets, data, barys, res, **kw) if checks and res.complete else None
-    files = write_report(res, folder, settings | ({} if found is None else dict(checks=list(found))))
+    files = write_report(res, folder, settings, checks=found, data=data, barycenter=barys)
     print(f'\n\n{res}\n\n{verdict(res)}\n' + (f'\n{found}\n' if found else ''))
     if len(results) > 1: _seeds_table(results, folder/'seeds.csv')
     print(f'\nWritten to {folder}: {", ".join(files)}')
 
-# %% ../nbs/90_cli.ipynb #c051
+# %% ../nbs/90_cli.ipynb #c054
 def eval_seeds(
     nets, # dict of name to network
     data, # `(images, labels)`
@@ -325,7 +325,7 @@ def _eval_device(name):
     device = _device(name)
     return torch.device('cuda', int(os.environ['LOCAL_RANK'])) if device.type == 'cuda' and 'LOCAL_RANK' in os.environ and ':' not in (name or '') else device
 
-# %% ../nbs/90_cli.ipynb #c052
+# %% ../nbs/90_cli.ipynb #c055
 @as_command
 def beckman_eval(
     model:str='small_cnn', # Architecture: small_cnn, preact_resnet18, wide_resnet_28_10, dm_wide_resnet_70_16, torchvision:NAME, timm:NAME, or module:function
@@ -362,7 +362,7 @@ def beckman_eval(
         with processes() as (rank, world): _eval(options, out, rank)
     except (ValueError, OSError, ImportError) as e: sys.exit(f'beckman_eval: {" ".join(str(e).split())}')
 
-# %% ../nbs/90_cli.ipynb #c053
+# %% ../nbs/90_cli.ipynb #c056
 def _eval(o, out, rank):
     "Evaluate in all processes; check and report in the first one"
     start, seeds, state = time.time(), [int(s) for s in _numbers(o['seeds'], 'seeds')], Path(o['folder'] or out/'state')
