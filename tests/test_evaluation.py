@@ -322,7 +322,7 @@ def test_random_defence_is_attacked_with_eot():
 def few(aa):
     "The same attacks with few steps, for both sides of a comparison"
     for apgd in (aa.apgd, aa.apgd_targeted):
-        evaluate._set_steps(apgd, 8)
+        evaluate.set_steps(apgd, 8)
         apgd.eot_iter, apgd.n_restarts = min(apgd.eot_iter, 2), min(apgd.n_restarts, 2)
     aa.fab.n_iter, aa.fab.n_restarts, aa.square.n_queries = 6, min(aa.fab.n_restarts, 2), 60
     for attack in (aa.apgd_targeted, aa.fab): attack.n_target_classes = min(attack.n_target_classes, 4)
@@ -383,18 +383,18 @@ def test_equals_robustbench(norm, eps):
     if not (data/'cifar-10-batches-py').is_dir(): pytest.skip('no CIFAR-10 below BECKMAN_DATA')
     from beckman_nb.data import load_arrays
     from beckman_nb.models import small_cnn
-    images, labels = load_arrays('cifar10', data).tensors('test', 20)
+    images, labels = load_arrays('cifar10', data).tensors('test', 10)
     torch.manual_seed(0)
     model = small_cnn(width=8)
     opt = torch.optim.Adam(model.parameters(), 1e-2)
-    for _ in range(25):  # knows its 20 images by heart; otherwise there would be nothing to attack
+    for _ in range(25):  # knows its 10 images by heart; otherwise there would be nothing to attack
         loss = nn.functional.cross_entropy(model((images + .05*torch.randn_like(images)).clamp(0, 1)), labels)
         opt.zero_grad(); loss.backward(); opt.step()
     model.eval()
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        theirs = benchmark(model, n_examples=20, dataset='cifar10', threat_model=norm, eps=eps, batch_size=10, data_dir=str(data))
-    ours = robustness(model, (images, labels), eps=eps, norm=norm, protocols='undefended', block_size=10, progress=False)
+        theirs = benchmark(model, n_examples=10, dataset='cifar10', threat_model=norm, eps=eps, batch_size=5, data_dir=str(data))
+    ours = robustness(model, (images, labels), eps=eps, norm=norm, protocols='undefended', block_size=5, progress=False)
     numbers = [ours.row('model', protocol=p)['accuracy'] for p in ('clean', 'undefended')]
     print(f'{norm}: RobustBench {theirs}, beckman_nb {numbers}')
     assert numbers == pytest.approx(theirs, abs=1e-6)

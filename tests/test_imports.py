@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 SOLVER = ['grid', 'beckmann', 'analytic', 'pdhg', 'kernels', 'barycenter', 'marginals', 'layer']
-TORCH_ONLY = SOLVER + ['models', 'attacks', 'evaluate']  # run where fastai is missing
+TORCH_ONLY = SOLVER + ['models', 'attacks', 'state', 'evaluate']  # run where fastai is missing
 HEAVY = ('fastai', 'fastcore', 'matplotlib', 'sklearn', 'cvxpy', 'ot')
 
 
