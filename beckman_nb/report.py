@@ -49,7 +49,7 @@ def _shift(result):
     return (f"For scale, the control '{controls[0]}', which protects against nothing, brings {net} from {_pc(bare)} to {_pc(o)} by the oblivious protocol "
             f"and to {_pc(a)} by the adaptive one.")
 
-# %% ../nbs/50_report.ipynb #c015
+# %% ../nbs/50_report.ipynb #c017
 _SAY = dict(gain='a gain that survives an attacker who knows of the barycenter', loss='the barycenter costs robustness')
 
 def _decision(result, network, defence, control):
@@ -63,7 +63,7 @@ def _decision(result, network, defence, control):
     return (f"{network} behind '{defence}' against {control}, which trained equally long without barycenters: "
             f"{_points(c)} adaptive accuracy on {c.n} images (95% interval, McNemar p = {c.p:.2g}): {said}.{cost}")
 
-# %% ../nbs/50_report.ipynb #c019
+# %% ../nbs/50_report.ipynb #c021
 def _is_check(f): return 'values' in f
 
 def _alarms(flags):
@@ -81,7 +81,7 @@ def _suspicions(result):
     if any(f['status'] == 'fail' for f in checks): said.append('Where a check failed, the attack did, and the accuracy is too high.')
     return ' '.join(said)
 
-# %% ../nbs/50_report.ipynb #c022
+# %% ../nbs/50_report.ipynb #c024
 def verdict(
     result, # `Robustness` with adaptive rows
     control='control' # Name of the network that trained at equal cost without barycenters
@@ -97,10 +97,10 @@ def verdict(
     else: lines.append('No network with equally long plain adversarial training was evaluated: whether barycenters gain anything over it is open.')
     return '\n'.join(line for line in [*lines, _suspicions(result)] if line)
 
-# %% ../nbs/50_report.ipynb #c023
+# %% ../nbs/50_report.ipynb #c025
 def _quick_note(result): return 'QUICK attack, accuracies too high. ' if result.quick else ''
 
-# %% ../nbs/50_report.ipynb #c030
+# %% ../nbs/50_report.ipynb #c032
 _CSS = """.bk{font:15px/1.5 sans-serif;max-width:60em;color:#222}.bk table{border-collapse:collapse;font-size:13px}.bk td,.bk th{border-bottom:1px solid #ddd;padding:.3em .7em;text-align:left;vertical-align:top}
 .bk .quick{background:#fde7e7;padding:.6em 1em;font-weight:bold}.bk img{max-width:100%}.bk .pass{color:#2e7d32}.bk .note{color:#666}.bk .warn{background:#fff3cd}.bk .fail{background:#f8d7da;font-weight:bold}.bk pre{background:#f5f5f5;padding:.6em 1em;white-space:pre-wrap}"""
 
@@ -117,7 +117,7 @@ def _entries(flags):
     found = sorted(flags, key=lambda f: order.get(f['status'], 3))
     return [['status', 'check', 'network', 'defence', 'finding']] + [[f[k] for k in ('status', 'check', 'network', 'defence', 'message')] for f in found]
 
-# %% ../nbs/50_report.ipynb #c033
+# %% ../nbs/50_report.ipynb #c035
 def reproduce(
     result, # `Robustness`
     settings=None # dict of further settings; its `command` is taken when there is one
@@ -135,7 +135,7 @@ def _value(v):
     if isinstance(v, dict): return ', '.join(f'{k} {_value(o)}' for k,o in v.items())
     return ', '.join(map(str, v)) if isinstance(v, (list, tuple)) else f'{v:.6g}' if isinstance(v, float) else str(v)
 
-# %% ../nbs/50_report.ipynb #c035
+# %% ../nbs/50_report.ipynb #c038
 @dataclass(repr=False)
 class Report:
     "An evaluation as a page: shows itself in a notebook, and writes itself to a folder"
@@ -165,7 +165,7 @@ class Report:
         body += ['<h2>To compute it again</h2>', f'<pre>{html.escape(reproduce(res, self.settings))}</pre>', _html_table([['setting', 'value'], *settings])]
         return f'<style>{_CSS}</style><div class="bk">{"".join(body)}</div>'
 
-# %% ../nbs/50_report.ipynb #c036
+# %% ../nbs/50_report.ipynb #c040
 _TITLES = dict(robustness='Accuracy by protocol', eps='Accuracy against the size of the perturbation',
                disagreements='Right under the oblivious protocol, wrong under the adaptive one')
 
@@ -186,7 +186,7 @@ def _markdown_table(lines):
     rows = ['| ' + ' | '.join(str(c).replace('|', '/') for c in line) + ' |' for line in lines]
     return '\n'.join([rows[0], '|' + '---|'*len(lines[0]), *rows[1:]])
 
-# %% ../nbs/50_report.ipynb #c038
+# %% ../nbs/50_report.ipynb #c043
 def _png(fig, close=False):
     "A figure as PNG, below 100 kB"
     for dpi in (120, 90, 72):
@@ -208,7 +208,7 @@ def _pictures(result, data, barycenter):
         break
     return found
 
-# %% ../nbs/50_report.ipynb #c039
+# %% ../nbs/50_report.ipynb #c044
 def make_report(
     result, # `Robustness`
     settings=None, # dict of further settings: data, training, `command`
@@ -223,7 +223,7 @@ def make_report(
     pictures = _pictures(result, data, barycenter) | {k: _png(fig) for k,fig in (figures or {}).items()}
     return Report(result, dict(settings or {}), control, pictures)
 
-# %% ../nbs/50_report.ipynb #c041
+# %% ../nbs/50_report.ipynb #c047
 def _write(path, content):
     "Write bytes to a file so that an interruption leaves the old file or the new one, never half of it"
     part = path.with_name(path.name + '.part')
@@ -244,7 +244,7 @@ def _csv(rows):
 
 def _json(result, **more): return json.dumps(dict(result.to_dict(), **more), indent=1, ensure_ascii=False, default=str).encode()
 
-# %% ../nbs/50_report.ipynb #c042
+# %% ../nbs/50_report.ipynb #c050
 def _secure(folder, content):
     "Write `results.json`; where the folder refuses, write it elsewhere and raise an `OSError` that says so"
     try:
@@ -262,7 +262,7 @@ def _rest(folder, files):
         try: _write(folder/name, content)
         except OSError as e: raise OSError(e.errno, f'folder: {folder/name} cannot be written ({e.strerror}); results.json is complete, and the others can be made from it') from e
 
-# %% ../nbs/50_report.ipynb #c043
+# %% ../nbs/50_report.ipynb #c051
 def write_report(
     result, # `Robustness`
     folder, # Where to write; made if it does not exist. `OSError` naming it where that fails, and where the results are instead
