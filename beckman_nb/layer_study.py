@@ -323,9 +323,10 @@ def accuracy(
     name, # a layer, or 'none'
     protocol='adaptive', # 'clean', 'oblivious' or 'adaptive'
 ): # dict of `n`, `accuracy`, `lo`, `hi` in [0,1], or `None` where it was not measured
-    "One accuracy with its 95% interval"
+    "One accuracy with its 95% interval; that of the bare network on those images on which layers are attacked"
     right = answers(result, name, protocol)
     if right is None: return None
+    if (name, protocol) == ('none', 'adaptive'): right = right[:result['settings']['n']['analytic']]
     lo, hi = wilson(right.sum(), len(right))
     return dict(n=len(right), accuracy=right.double().mean().item(), lo=lo, hi=hi)
 
