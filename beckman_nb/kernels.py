@@ -167,6 +167,7 @@ def _many_plane(p, w, prm, left, right, q, work):
                 left[k], f_left[k], right[k], f_right[k] = _tighten(t[k], f[k] + sign*w[j]*prm.mu, nil, left[k], f_left[k], right[k], f_right[k])
     for k in range(len(q)): q[k] = _root(left[k], f_left[k], right[k], f_right[k], f_zero[k], f_one[k], nil, prm)
 
+# %% ../nbs/04_kernels.ipynb #c016
 @njit(**_plain)
 def _share(n, prm): return prm.one/(prm.one + prm.one) if n == 1 else prm.one
 
@@ -177,7 +178,7 @@ def _solve_plane(p, w, prm, left, right, q, work):
     if last <= 1: _pair_plane(p[0], p[last], share*w[0], share*w[last], prm, left, right, q)
     else: _many_plane(p, w, prm, left, right, q, work)
 
-# %% ../nbs/04_kernels.ipynb #c016
+# %% ../nbs/04_kernels.ipynb #c018
 @njit(**_plain)
 def _multipliers(p, w, prm, q, y, room, cap):
     "Scaled multipliers `y` of the analytic barycenter `q`, raised in the dark"
@@ -202,7 +203,7 @@ def _multipliers(p, w, prm, q, y, room, cap):
         yi, wi = y[i], w[i]
         for k in range(n): yi[k] += room[k]/wi
 
-# %% ../nbs/04_kernels.ipynb #c017
+# %% ../nbs/04_kernels.ipynb #c019
 @njit(**_plain)
 def _pair_multipliers(pa, pb, wa, wb, prm, q, ya, yb):
     "The same for two views, in one loop"
@@ -229,7 +230,7 @@ def _is_steep(y, edge, width, lam):
         steep += b*b > lam*lam
     return steep > 0
 
-# %% ../nbs/04_kernels.ipynb #c018
+# %% ../nbs/04_kernels.ipynb #c020
 @njit(**_plain)
 def _edge(n, width, prm):
     "1 in every pixel that has a right neighbour, 0 elsewhere"
@@ -271,7 +272,7 @@ def _analytic_forward(p, w, prm, certify, width, q, status, start, stop):
         if n <= 2: status[b, c] = _pair_status(p, w, b, c, prm, certify, width, q[b, c], y, edge, work[7], work[8])
         else: status[b, c] = _many_status(p, w, b, c, prm, certify, width, q[b, c], y, edge, views, work)
 
-# %% ../nbs/04_kernels.ipynb #c020
+# %% ../nbs/04_kernels.ipynb #c022
 @njit(**_plain)
 def _scale_plane(p, w, prm, left, right, q, upstream, scale, pbar):
     "What multiplies every term of the gradient, pixel by pixel, and the average of the views"
@@ -302,7 +303,7 @@ def _analytic_backward(p, w, prm, upstream, dp, dw, start, stop):
                 by_weight += scale[k]*(pull*(row[k] - pbar[k]) - min(max(prm.rho*(q[k] - row[k]), -prm.mu), prm.mu))
             dw[i, b, c] = by_weight
 
-# %% ../nbs/04_kernels.ipynb #c022
+# %% ../nbs/04_kernels.ipynb #c024
 def _planes(t): return t.detach().reshape(*t.shape[:-2], -1).contiguous().numpy()
 
 class _FusedAnalytic(torch.autograd.Function):
@@ -326,7 +327,7 @@ class _FusedAnalytic(torch.autograd.Function):
         _run(_analytic_backward, dw[0].numel(), p, w, _pack(ctx.params, p.dtype), _planes(upstream.to(dp)), _planes(dp), dw.numpy())
         return dp, dw.sum(2).to(weights.dtype) if ctx.needs_input_grad[1] else None, None, None
 
-# %% ../nbs/04_kernels.ipynb #c023
+# %% ../nbs/04_kernels.ipynb #c025
 def fused_analytic(marginals: Tensor, # `(N,B,C,H,W)` on the CPU, finite and >= 0, float32 or float64; else `ValueError`
                    params: BeckmanParams=BeckmanParams.published(), # the prices
                    weights=None, # `(N,)` or `(N,B)`, positive; 1 for each marginal by default
@@ -339,7 +340,7 @@ def fused_analytic(marginals: Tensor, # `(N,B,C,H,W)` on the CPU, finite and >= 
     if (status == 2).any(): check_marginals(marginals)
     return image, status == 0
 
-# %% ../nbs/04_kernels.ipynb #c035
+# %% ../nbs/04_kernels.ipynb #c037
 @njit(**_fast)
 def _image_step(y, w, base, q, image, tau, prm, relax):
     "q and `image` = 2 q_new - q"
@@ -367,7 +368,7 @@ def _price_step(p, y, bar, image, sigma, prm, relax, width):
         a = a if a < prm.mu else prm.mu
         y[k] += relax*(a - y[k])
 
-# %% ../nbs/04_kernels.ipynb #c036
+# %% ../nbs/04_kernels.ipynb #c038
 @njit(**_fast)
 def _flow_step(y, m, bar, edge, tau, reach, prm, relax, width):
     "The flow of one view and `bar` = 2 m_new - m; the last row has no flow down"
@@ -401,7 +402,7 @@ def _iterate(p, w, base, m, q, y, omega, lam, prm, relax, steps, width, bar, ima
             _flow_step(y[i], m[i], bar, edge, tau, lam*tau, prm, relax, width)
             _price_step(p[i], y[i], bar, image, sigma, prm, relax, width)
 
-# %% ../nbs/04_kernels.ipynb #c038
+# %% ../nbs/04_kernels.ipynb #c040
 @njit(**_fast)
 def _view_cost(p, m, q, prices, width, r):
     "Price of the flow of one view, and of its residual and infidelity"
@@ -435,7 +436,7 @@ def _primal(p, w, m, q, pbar, prices, width, r):
         other += prices.theta*a + .5*prices.kappa*b*b
     return paid + other, paid
 
-# %% ../nbs/04_kernels.ipynb #c039
+# %% ../nbs/04_kernels.ipynb #c041
 @njit(**_fast)
 def _steepest(y, edge, width, s):
     "Largest |grad y| of one padded plane; `s` is scratch, folded in half until one number is left"
@@ -470,6 +471,7 @@ def _view_value(p, y, w, prices, edge, width, r, d, s):
         r[k] -= w*a
     return w*value
 
+# %% ../nbs/04_kernels.ipynb #c043
 @njit(**_fast)
 def _dual(p, w, y, pbar, prices, edge, width, r, d, s):
     "Dual objective of one channel at the projected multipliers"
@@ -487,7 +489,7 @@ def _dual(p, w, y, pbar, prices, edge, width, r, d, s):
         for k in range(len(r)): value += r[k] if r[k] < 0. else 0.
     return value
 
-# %% ../nbs/04_kernels.ipynb #c041
+# %% ../nbs/04_kernels.ipynb #c045
 @njit(**_fast)
 def _settle(z, least, zero):
     "Tiny numbers become 0"
@@ -516,10 +518,10 @@ def _rebalance(w, m, q, y, m0, q0, y0, omega, prm):
         primal += 2*w[i]*_distance(m[i], m0[i])
         dual += 5*w[i]*_distance(y[i], y0[i])
     if not (primal > 0 and dual > 0): return omega
-    new = math.sqrt(omega*math.sqrt(dual/primal))
+    new = math.sqrt(.4*omega*math.sqrt(dual/primal))
     return min(max(new, 1e-3*prm.mu), 1e3*prm.mu)
 
-# %% ../nbs/04_kernels.ipynb #c042
+# %% ../nbs/04_kernels.ipynb #c046
 @njit(**_plain)
 def _state(channels, n, pixels, width, like):
     "Room for flows, barycenters and padded multipliers of an image"
@@ -544,7 +546,7 @@ def _advance(views, w, base, z, new, start, c, omega, lam, prm, relax, steps, tu
     _relax(q[c], q1[c], share)
     _relax(y[c], y1[c], share)
 
-# %% ../nbs/04_kernels.ipynb #c043
+# %% ../nbs/04_kernels.ipynb #c047
 @njit(**_plain)
 def _open(p, w, b, cold, flow, q, y, prm, views, base, pbar, z, new, start, work, edge, width):
     "Load image `b` and its starting point, which is its analytic barycenter if `cold`"
@@ -579,7 +581,7 @@ def _judge(views, w, new, pbar, prices, slack, lam, edge, width, r, d, s):
         if slack > 0: lam[c] = prices.lam*(1 - min(.01, slack*primal/max(paid, 1e-300)))
     return total, value
 
-# %% ../nbs/04_kernels.ipynb #c044
+# %% ../nbs/04_kernels.ipynb #c048
 @_entry
 def _pdhg_images(p, w, prm, prices, cold, limits, relax, slack, width, flow, q, y, gaps, iters, done, first, stop):
     "Solve images `first` to `stop` of `p` `(N,B,C,pixels)`, in place in `flow, q, y`"
@@ -612,7 +614,7 @@ def _pdhg_images(p, w, prm, prices, cold, limits, relax, slack, width, flow, q, 
                 _copy(flow[i, b, c], new[0][c, i])
                 _copy(y[i, b, c], new[2][c, i, :pixels])
 
-# %% ../nbs/04_kernels.ipynb #c046
+# %% ../nbs/04_kernels.ipynb #c050
 def _fused(marginals, weights, params, tol, max_iters, init, check=20, first=40, growth=1.3, relax=1.8, slack=0.):
     "Run the compiled iterations from `init`, or from the analytic barycenter"
     p, w = marginals.detach().contiguous(), weights.detach().contiguous()
@@ -626,7 +628,7 @@ def _fused(marginals, weights, params, tol, max_iters, init, check=20, first=40,
          kind.type(relax), float(slack), p.shape[-1], _planes(flow), _planes(q), _planes(y), gaps.numpy(), iters.numpy(), done.numpy(), pieces=4)
     return Solution(q, flow, y.mul_(per_marginal(w)), *gaps, iters, done)
 
-# %% ../nbs/04_kernels.ipynb #c056
+# %% ../nbs/04_kernels.ipynb #c060
 def _halve(t):
     "Averages of 2×2 pixels of `(…,H,W)`; a last odd row or column stays by itself"
     return F.avg_pool2d(t.flatten(0, -3), 2, ceil_mode=True, count_include_pad=False).unflatten(0, t.shape[:-2])
@@ -651,13 +653,7 @@ def _from_coarse(solve, p, weights, params, levels, tol, ease=10):
     s = solve(coarse, weights, prices, ease*tol, 100, _from_coarse(solve, coarse, weights, prices, levels - 1, tol))
     return Solution(_double(s.image, *size), _double_flow(s.flow, *size), _double(s.multipliers, *size), *[None]*4)
 
-# %% ../nbs/04_kernels.ipynb #c057
-def _in_levels(solve, p, weights, params, tol, max_iters, init, levels):
-    "Solve at full size, from `init` or from a coarse start"
-    if init is None: init = _from_coarse(solve, p, weights, params, _levels(params, *p.shape[-2:]) if levels is None else levels, tol)
-    return solve(p, weights, params, tol, max_iters, init)
-
-# %% ../nbs/04_kernels.ipynb #c061
+# %% ../nbs/04_kernels.ipynb #c064
 def _levels(params, height, width):
     "How many halvings pay: until transport reaches about three pixels, and never below 16 pixels a side"
     reach, side = min(params.mu, params.rho)/params.lam, min(height, width)
@@ -669,7 +665,21 @@ def _check_options(tol, max_iters, check, slack, levels):
     if not 0 <= slack < 1: raise ValueError(f"slack: expected a share in [0,1), got {slack!r}")
     if levels is not None and not (isinstance(levels, int) and levels >= 0): raise ValueError(f"levels: expected None or an integer >= 0, got {levels!r}")
 
-# %% ../nbs/04_kernels.ipynb #c064
+# %% ../nbs/04_kernels.ipynb #c066
+def _solve(run, marginals, params, weights, tol, max_iters, init, check, slack, levels):
+    "`run(p, weights, params, tol, max_iters, init, check, slack)` at full size, from `init` or from a coarse start"
+    weights = check_weights(weights, check_marginals(marginals)).detach()
+    _check_options(tol, max_iters, check, slack, levels)
+    def solve(p, w, prices, tol, iters, start): return run(p, w, prices, tol, iters, start, check, slack)
+    p = marginals.detach()
+    if init is None: init = _from_coarse(solve, p, weights, params, _levels(params, *p.shape[-2:]) if levels is None else levels, tol)
+    return solve(p, weights, params, tol, max_iters, init)
+
+# %% ../nbs/04_kernels.ipynb #c071
+def _quick(p, weights, params, tol, max_iters, init, check, slack):
+    "The compiled iterations with epochs that start short"
+    return _fused(p, weights, params, tol, max_iters, init, check, 2*check, 1.6, 1.8, slack)
+
 @torch.no_grad()
 def fused_pdhg(marginals: Tensor, # `(N,B,C,H,W)` on the CPU, finite and >= 0, float32 or float64; else `ValueError`
                params: BeckmanParams, # the prices
@@ -682,12 +692,9 @@ def fused_pdhg(marginals: Tensor, # `(N,B,C,H,W)` on the CPU, finite and >= 0, f
                levels: int=None, # halvings to start from; None: as many as pay
               ) -> Solution: # as `pdhg`, with the true gap of every image, converged or not
     "Beckman barycenters by compiled PDHG, certified image by image"
-    weights = check_weights(weights, check_marginals(marginals)).detach()
-    _check_options(tol, max_iters, check, slack, levels)
-    def solve(p, w, prices, tol, iters, start): return _fused(p, w, prices, tol, iters, start, check, 2*check, 1.6, 1.8, slack)
-    return _in_levels(solve, marginals.detach(), weights, params, tol, max_iters, init, levels)
+    return _solve(_quick, marginals, params, weights, tol, max_iters, init, check, slack, levels)
 
-# %% ../nbs/04_kernels.ipynb #c066
+# %% ../nbs/04_kernels.ipynb #c073
 @_entry
 def _still_images(p, w, prm, prices, width, q, gaps, first, stop):
     "Gap and objective of images `q` under zero flow"
@@ -714,7 +721,7 @@ def fused_gap(marginals: Tensor, # `(N,B,C,H,W)` on the CPU
     _run(_still_images, marginals.shape[1], p, weights.detach().contiguous().numpy(), _pack(params, p.dtype), _pack(params, np.float64), marginals.shape[-1], _planes(image), gaps.numpy())
     return gaps[0], gaps[1]
 
-# %% ../nbs/04_kernels.ipynb #c081
+# %% ../nbs/04_kernels.ipynb #c090
 def _cosines(n, like):
     "Orthonormal discrete cosine transform of length `n` as a matrix, and the eigenvalues of the Neumann Laplacian"
     k = torch.arange(n, dtype=torch.float64, device=like.device)
@@ -735,14 +742,14 @@ def _local(z, q, p, w, a, params):
     q = (q + force/(params.kappa + a*w.sum(0))).clamp(0, 1)
     return prices(q), q
 
-# %% ../nbs/04_kernels.ipynb #c083
+# %% ../nbs/04_kernels.ipynb #c092
 def _eased(flow, todo, params, share):
     "Price of transport to iterate with, `(B,C)`: lower by so much that the certificate loses `share` of the objective"
     paid = params.lam*(todo.weights*flow.square().sum(-3).sqrt().sum((-3, -2, -1))).sum(0)
     ease = share*todo.out.primal[todo.index]/paid.double().clamp(min=1e-300)
     return (params.lam*(1 - ease.clamp(max=.01))).to(flow)[:, None].repeat(1, flow.shape[2])
 
-# %% ../nbs/04_kernels.ipynb #c084
+# %% ../nbs/04_kernels.ipynb #c093
 def _split(p, weights, params, tol, max_iters, init, check=10, slack=.5, relax=1.8):
     "Douglas–Rachford splitting from `init` or from the analytic barycenter"
     m, q, y = z = _start(p, weights, params, init)
@@ -764,7 +771,7 @@ def _split(p, weights, params, tol, max_iters, init, check=10, slack=.5, relax=1
         if slack: lam = _eased(m, todo, params, slack*tol)[:, :, None, None, None]
     return todo.out
 
-# %% ../nbs/04_kernels.ipynb #c085
+# %% ../nbs/04_kernels.ipynb #c094
 @torch.no_grad()
 def splitting(marginals: Tensor, # `(N,B,C,H,W)`, finite and >= 0, float32 or float64; else `ValueError`
               params: BeckmanParams, # the prices
@@ -777,7 +784,4 @@ def splitting(marginals: Tensor, # `(N,B,C,H,W)`, finite and >= 0, float32 or fl
               levels: int=None, # halvings to start from; None: as many as pay
              ) -> Solution: # as `pdhg`, with the true gap of every image, converged or not
     "Beckman barycenters by splitting with an exact projection; few iterations on any grid"
-    weights = check_weights(weights, check_marginals(marginals)).detach()
-    _check_options(tol, max_iters, check, slack, levels)
-    def solve(p, w, prices, tol, iters, start): return _split(p, w, prices, tol, iters, start, check, slack)
-    return _in_levels(solve, marginals.detach(), weights, params, tol, max_iters, init, levels)
+    return _solve(_split, marginals, params, weights, tol, max_iters, init, check, slack, levels)

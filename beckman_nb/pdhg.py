@@ -32,17 +32,25 @@ def _step(p, w, z, omega, params):
     return m1, q1, y1
 
 # %% ../nbs/03_pdhg.ipynb #c011
-def _rebalance(w, z, start, omega, floor, ceiling):
+def _rebalance(w, z, start, omega, floor, ceiling, lean=.4):
     "Primal weight `(B,C,1,1)` after travelling from `start` to `z`"
     dm, dq, dy = (a - b for a, b in zip(z, start))
     primal = (2*(w[..., None]*dm.square()).sum((0, 3, 4, 5)) + (w.sum(0)*dq.square()).sum((2, 3))).sqrt()
     dual = (5*w*dy.square()).sum((0, 3, 4)).sqrt()
     moved = (primal > 0) & (dual > 0)
-    ratio = torch.where(moved, dual/primal.clamp(min=1e-30), omega[..., 0, 0])
+    ratio = torch.where(moved, lean*dual/primal.clamp(min=1e-30), omega[..., 0, 0])
     new = (omega*ratio[..., None, None]).sqrt()
     return torch.where(new.isfinite(), new, omega).clamp(floor, ceiling)
 
 # %% ../nbs/03_pdhg.ipynb #c013
+def _iterations(p, w, z, omega, params, steps, relax=1.8):
+    "`steps` iterations from `z`: after each, the step's result and the over-relaxed point that the next one starts from"
+    for _ in range(steps):
+        new = _step(p, w, z, omega, params)
+        z = tuple(a + relax*(b - a) for a, b in zip(z, new))
+        yield new, z
+
+# %% ../nbs/03_pdhg.ipynb #c019
 @dataclass
 class Solution:
     "What a solver found, image by image"
@@ -54,7 +62,7 @@ class Solution:
     iters: Tensor # `(B,)` int64: iterations spent
     converged: Tensor # `(B,)` bool: relative gap within the tolerance
 
-# %% ../nbs/03_pdhg.ipynb #c015
+# %% ../nbs/03_pdhg.ipynb #c021
 def _start(p, weights, params, init):
     "z=(m,q,y) from the analytic barycenter, or from a previous solution of the same shape"
     if init is None:
@@ -67,7 +75,7 @@ def _start(p, weights, params, init):
             raise ValueError(f"init: expected a solution whose {name} has shape {tuple(want)}, got {None if have is None else tuple(have.shape)}")
     return tuple(t.detach().to(p) for t in (init.flow, init.image, init.multipliers/per_marginal(weights)))
 
-# %% ../nbs/03_pdhg.ipynb #c016
+# %% ../nbs/03_pdhg.ipynb #c022
 def _check_limits(tol, max_iters):
     if not (isinstance(tol, (int, float)) and tol >= 0): raise ValueError(f"tol: expected a relative gap >= 0, got {tol!r}")
     if not (isinstance(max_iters, int) and max_iters >= 0): raise ValueError(f"max_iters: expected an integer >= 0, got {max_iters!r}")
@@ -94,7 +102,7 @@ class _Open:
         "Drop finished images from the problem"
         self.index, self.p, self.weights = self.index[stay], self.p[:, stay], self.weights[:, stay]
 
-# %% ../nbs/03_pdhg.ipynb #c017
+# %% ../nbs/03_pdhg.ipynb #c023
 @torch.no_grad()
 def pdhg(marginals: Tensor, # `(N,B,C,H,W)`, finite and >= 0, float32 or float64; else `ValueError`
          params: BeckmanParams, # the prices
@@ -113,15 +121,15 @@ def pdhg(marginals: Tensor, # `(N,B,C,H,W)`, finite and >= 0, float32 or float64
     omega = marginals.new_full((*marginals.shape[1:3], 1, 1), params.mu)
     start, epoch, length = z, 0, 2*check
     stay = todo.judge(z, 0, tol)
-    for it in range(1, max_iters + 1):
+    it = 0
+    while stay.any() and it < max_iters:
         if not stay.all():
             todo.keep(stay)
             z, start = [tuple(t[stay] if t is s[1] else t[:, stay] for t in s) for s in (z, start)]
             omega, stay = omega[stay], stay[stay]
-        if len(stay) == 0: break
-        w = per_marginal(todo.weights)
-        new = _step(todo.p, w, z, omega, params)
-        z = tuple(a + relax*(b - a) for a, b in zip(z, new))
+        w, steps = per_marginal(todo.weights), min(check - it % check, epoch + length - it, max_iters - it)
+        for new, z in _iterations(todo.p, w, z, omega, params, steps, relax): pass
+        it += steps
         if it % check == 0 or it == max_iters: stay = todo.judge(new, it, tol)
         if it - epoch == length:
             omega = _rebalance(w, new, start, omega, params.mu*1e-3, params.mu*1e3)

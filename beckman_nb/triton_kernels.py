@@ -12,9 +12,9 @@ import triton.language as tl
 
 from torch import Tensor
 
-from .beckmann import BeckmanParams, check_marginals, check_weights, per_marginal
+from .beckmann import BeckmanParams, per_marginal
 from .pdhg import Solution, _Open, _start, _rebalance
-from .kernels import _check_options, _eased, _in_levels
+from .kernels import _eased, _solve
 
 # %% ../nbs/04b_triton.ipynb #c006
 @triton.jit
@@ -166,6 +166,10 @@ def _fused(p, weights, params, tol, max_iters, init, check=20, first=40, growth=
     return todo.out
 
 # %% ../nbs/04b_triton.ipynb #c013
+def _quick(p, weights, params, tol, max_iters, init, check, slack):
+    "The iterations with epochs that start short"
+    return _fused(p, weights, params, tol, max_iters, init, check, check, 1.6, 1.8, slack)
+
 @torch.no_grad()
 def triton_pdhg(marginals: Tensor, # `(N,B,C,H,W)` on a CUDA device, finite and >= 0, float32 or float64; else `ValueError`
                 params: BeckmanParams, # the prices
@@ -178,7 +182,4 @@ def triton_pdhg(marginals: Tensor, # `(N,B,C,H,W)` on a CUDA device, finite and 
                 levels: int=None, # halvings to start from; None: as many as pay
                ) -> Solution: # as `pdhg`, with the true gap of every image, converged or not
     "Beckman barycenters by compiled PDHG on a GPU, certified image by image"
-    weights = check_weights(weights, check_marginals(marginals)).detach()
-    _check_options(tol, max_iters, check, slack, levels)
-    def solve(p, w, prices, tol, iters, start): return _fused(p, w, prices, tol, iters, start, check, check, 1.6, 1.8, slack)
-    return _in_levels(solve, marginals.detach(), weights, params, tol, max_iters, init, levels)
+    return _solve(_quick, marginals, params, weights, tol, max_iters, init, check, slack, levels)
