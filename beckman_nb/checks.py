@@ -77,7 +77,7 @@ def probe(
         adv = who.perturb(x, y)
         return adv, (judge or model)(adv).argmax(1) == y, sorted({str(w.message) for w in caught})
 
-# %% ../nbs/42_checks.ipynb #c020
+# %% ../nbs/42_checks.ipynb #c026
 def _now(key, f, *args):
     "Run a piece of work, without storing it"
     return f(*args)
@@ -110,7 +110,7 @@ class Subject:
 
     def blocks(self, *tensors): return zip(*(t.split(self.block_size) for t in tensors))
 
-# %% ../nbs/42_checks.ipynb #c021
+# %% ../nbs/42_checks.ipynb #c027
 def attack(
     self, # `Subject`
     name, # Of this run; a second run of that name is not repeated
@@ -136,7 +136,7 @@ def attack(
 
 Subject.attack = attack
 
-# %% ../nbs/42_checks.ipynb #c028
+# %% ../nbs/42_checks.ipynb #c036
 def _challenge(s, check, what, before, after, than='the reference attack', **values):
     "The rule of `added`, for images standing before and after the challenger"
     n, extra, broken = len(s.x), int((before & ~after).sum()), int((s.clean & ~before).sum())
@@ -160,7 +160,7 @@ def restarts_check(
     before = s.attack('reference')['alive']
     return _challenge(s, 'restarts', 'Two random starts instead of one', before, s.attack('restarts', before, restart=1)['alive'])
 
-# %% ../nbs/42_checks.ipynb #c032
+# %% ../nbs/42_checks.ipynb #c040
 def blackbox_check(
     s # `Subject`
 ): # list of one entry
@@ -169,7 +169,7 @@ def blackbox_check(
     after = s.attack('square', before, ('square',))['alive']
     return _challenge(s, 'black-box', f'{s.effort.queries} queries of Square, without gradients,', before, after, queries=s.effort.queries)
 
-# %% ../nbs/42_checks.ipynb #c035
+# %% ../nbs/42_checks.ipynb #c043
 def one_step(
     model, # Module from images to logits, in evaluation mode
     x, # Clean images (B,C,H,W) in [0,1]
@@ -188,7 +188,7 @@ def one_step_check(
     after = torch.cat([s.units(s.key('one step', f'block {i}'), one_step, s.judge or s.model, *o, s.budget) for i,o in enumerate(s.blocks(s.x, s.y))])
     return _challenge(s, 'one-step', 'Single steps from the clean image', before, before & after)
 
-# %% ../nbs/42_checks.ipynb #c038
+# %% ../nbs/42_checks.ipynb #c046
 def straight_through_check(
     s # `Subject` with a defence
 ): # list of one entry; empty for a bare network
@@ -207,7 +207,7 @@ def end_to_end_check(
     after = torch.cat([predict_right(s.judge or s.model, *o) for o in s.blocks(adv, s.y)])
     return _challenge(s, 'end to end', 'Images made against the bare network', before, before & after)
 
-# %% ../nbs/42_checks.ipynb #c041
+# %% ../nbs/42_checks.ipynb #c049
 def high_budget_check(
     s, # `Subject`
     right=None, # Right under the adaptive protocol per image, from a `Robustness`; `None`: the reference attack
@@ -226,7 +226,7 @@ def high_budget_check(
     if quick and res[0]['status'] != 'pass': res[0]['status'] = 'note'
     return res
 
-# %% ../nbs/42_checks.ipynb #c046
+# %% ../nbs/42_checks.ipynb #c054
 def eps_grid(
     eps, # Radius in question, > 0
     norm='Linf', # 'Linf', 'L2' or 'L1'
@@ -238,7 +238,7 @@ def eps_grid(
     while e < .75*top: grid.append(e); e *= 2
     return sorted({*grid, min(eps, top), top})
 
-# %% ../nbs/42_checks.ipynb #c048
+# %% ../nbs/42_checks.ipynb #c056
 def _rise(right):
     "The most significant rise of accuracy among curves of right answers: (p-value times number of pairs, i, j)"
     pairs = [(i, j) for i in range(len(right)) for j in range(i + 1, len(right))]
@@ -264,7 +264,7 @@ def eps_check(
     return [checked('falls with eps', 'fail' if p < LEVEL else 'pass', text, **curve),
             checked('down to chance', status, f'{end}; the most frequent class has {chance}', correct=correct[-1], chance=chance, n=n)]
 
-# %% ../nbs/42_checks.ipynb #c053
+# %% ../nbs/42_checks.ipynb #c061
 def within(
     adv, # Perturbed images (B,C,H,W)
     x, # Clean images (B,C,H,W)
@@ -288,7 +288,7 @@ def perturbation_check(
     if bad: text += f"; {found['far']} images too far, {found['range']} outside [0,1], {found['not_finite']} not finite"
     return [checked('perturbation', 'fail' if bad else 'pass', text, **found)]
 
-# %% ../nbs/42_checks.ipynb #c058
+# %% ../nbs/42_checks.ipynb #c066
 def batch_check(
     s, # `Subject`
     n=16 # Number of images, each also alone
@@ -306,7 +306,7 @@ def batch_check(
     status = 'fail' if flips else 'warn' if worst > 1e-3 else 'pass'
     return [checked('batch size', status, f'alone, in a batch and in another order: {flips} of {len(x)} answers change, logits by {worst:.1g} of the largest', **values)]
 
-# %% ../nbs/42_checks.ipynb #c061
+# %% ../nbs/42_checks.ipynb #c069
 def zero_gradients(
     model, # Module from images to logits, in evaluation mode
     x, # Images (B,C,H,W)
@@ -325,7 +325,7 @@ def _beside(s):
     per = dict(Linf=1., L2=s.x[0].numel()**-.5, L1=1/s.x[0].numel())[s.budget.norm]
     return (s.x + .5*s.budget.eps*per*d).clamp(0, 1)
 
-# %% ../nbs/42_checks.ipynb #c062
+# %% ../nbs/42_checks.ipynb #c070
 def gradients_check(
     s # `Subject`
 ): # list of two entries: finite gradients, zero gradients with the shares per loss
@@ -342,7 +342,7 @@ def gradients_check(
         status, text = added(c, n, n), f'{text}; the cross-entropy is blind on {c}, where the network is too sure for float32'
     return [finite, checked('zero gradients', status, text, n=n, zero=k/n, cross_entropy=int(blind.sum())/n)]
 
-# %% ../nbs/42_checks.ipynb #c065
+# %% ../nbs/42_checks.ipynb #c073
 def autoattack_check(
     s # `Subject`
 ): # list of entries, one per thing that AutoAttack said; a single 'pass' if it said nothing
@@ -354,7 +354,7 @@ def autoattack_check(
     found = [checked(f"AutoAttack: {f['check']}", f['status'], f['message']) for f in flags]
     return found or [checked('AutoAttack', 'pass', 'nothing to say: not random, logits, no optimisation inside, gradients present')]
 
-# %% ../nbs/42_checks.ipynb #c068
+# %% ../nbs/42_checks.ipynb #c076
 CHECKS = (eps_check, steps_check, restarts_check, blackbox_check, one_step_check, straight_through_check, end_to_end_check,
           perturbation_check, batch_check, gradients_check, autoattack_check)
 
@@ -376,7 +376,7 @@ class Checks(list):
         return '\n'.join(lines + ['| ' + ' | '.join((f"**{o['status']}**" if o['status'] != 'pass' else 'pass', o['network'], o['defence'],
                                                      o['check'], o['message'])) + ' |' for o in self])
 
-# %% ../nbs/42_checks.ipynb #c069
+# %% ../nbs/42_checks.ipynb #c079
 QUICK = Effort(steps=10, targets=3, queries=200) # of the checks' own attacks, for demonstrations
 
 def _expected(s):
@@ -414,7 +414,7 @@ def run_checks(
         found += high_budget_check(_cut(s, len(right)), right[:len(s.x)], quick=any(r['quick'] for r in rows), **small)
     return [dict(check=e['check'], status=e['status'], message=e['message'], network=s.network, defence=s.defence, values=e['values']) for e in found]
 
-# %% ../nbs/42_checks.ipynb #c071
+# %% ../nbs/42_checks.ipynb #c081
 def sanity_checks(
     model, # Network from images in [0,1] to logits, or a dict of name to network
     data, # `(images, labels)`: (n,C,H,W) in [0,1] and class numbers (n,)
