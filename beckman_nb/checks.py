@@ -17,8 +17,8 @@ from scipy.stats import binom, binomtest
 from torch import nn
 from torch.nn import functional as F
 from .attacks import input_gradient, margin, pgd
-from .evaluate import (DRAWS, QUICK_DRAWS, Budget, Logits, MeanOfDraws, StraightThrough, _named, _set_steps, attack_gradients, auto_attack, autoattack_checks, check_data, exact_gradient,
-                                 fingerprint, is_random, perturbation, predict_right, under_attack, wilson)
+from .evaluate import (DRAWS, QUICK_DRAWS, Budget, Logits, MeanOfDraws, StraightThrough, _named, attack_gradients, auto_attack, autoattack_checks, check_data, exact_gradient,
+                                 fingerprint, is_random, perturbation, predict_right, set_steps, under_attack, wilson)
 from .layer import Defended
 
 # %% ../nbs/42_checks.ipynb #c010
@@ -70,7 +70,7 @@ def probe(
     seed = budget.seed + 1000*effort.restart
     who.seed, who.loss, who.n_restarts = seed, 'ce' if attack == 'apgd-ce' else who.loss, 1
     if attack == 'square': who.n_queries = effort.queries
-    else: _set_steps(who, effort.steps); who.eot_iter = effort.draws
+    else: set_steps(who, effort.steps); who.eot_iter = effort.draws
     if attack == 'apgd-t': who.n_target_classes = min(effort.targets, n_classes - 1)
     with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []), torch.no_grad(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always'); torch.manual_seed(seed)
