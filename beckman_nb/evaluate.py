@@ -8,7 +8,7 @@ __all__ = ['QUICK_STEPS', 'QUICK_TARGETS', 'QUICK_DRAWS', 'DRAWS', 'PROTOCOLS', 
            'auto_attack', 'perturbation', 'attack_block', 'attack_all', 'autoattack_checks', 'gradient_check',
            'predict_right', 'is_random', 'MeanOfDraws', 'StraightThrough', 'exact_gradient', 'attack_gradients',
            'strongest', 'network_block', 'defended_block', 'View', 'Darken', 'control_defences', 'Robustness', 'table',
-           'to_dict', 'from_dict', 'over_seeds', 'versions', 'fingerprint', 'check_protocols', 'robustness']
+           'to_dict', 'from_dict', 'over_seeds', 'named', 'versions', 'fingerprint', 'check_protocols', 'robustness']
 
 # %% ../nbs/40_evaluate.ipynb #c004
 import copy, hashlib, importlib, importlib.metadata, importlib.util, math, platform, re, statistics, sys, time, warnings
@@ -20,8 +20,9 @@ from scipy.stats import binomtest, norm as gaussian
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
-from . import __version__, barycenter
+from . import __version__
 from .attacks import eval_mode, input_gradient, margin
+from .barycenter import adjoint_iterations
 from .layer import Defended
 from .marginals import Rotations, Translations
 from .state import OutOfTime, Units, digest, exchange, ranks
@@ -427,9 +428,7 @@ def attack_gradients(
     iters=50 # Most iterations of the linear solve behind the gradient of a transport-active barycenter
 ): # Context manager
     "Cheap gradients of transport-active barycenters, accurate enough to attack with"
-    old, barycenter._adjoint_iters = barycenter._adjoint_iters, iters
-    try: yield
-    finally: barycenter._adjoint_iters = old
+    with adjoint_iterations(iters): yield
 
 # %% ../nbs/40_evaluate.ipynb #c087
 def strongest(
@@ -650,12 +649,16 @@ def over_seeds(
     return rows
 
 # %% ../nbs/40_evaluate.ipynb #c114
-def _named(o, default):
-    "A dict of name to module; a `/` in a name would break the keys"
-    named = {} if o is None else dict(o) if isinstance(o, dict) else {default: o}
-    for k in named:
+def named(
+    o, # One module, a dict of name to module, or `None`
+    default # The name of a single one, and the argument that an error names
+): # dict of name to module; `ValueError` for a name with a `/`, which would break the keys, and for 'none'
+    "One or several modules, by name"
+    by_name = {} if o is None else dict(o) if isinstance(o, dict) else {default: o}
+    for k in by_name:
         if '/' in k or k == 'none': raise ValueError(f"{default}: {k!r} cannot be a name")
-    return named
+    return by_name
+_named = named
 
 def _make_row(network, defence, protocol, right, budget, attack, **more):
     "One row of the result from right-or-wrong per image"
@@ -800,7 +803,6 @@ def check_protocols(
     if 'oblivious' in protocols and 'adaptive' not in protocols:
         raise ValueError("protocols: 'oblivious' overstates robustness and is only reported beside 'adaptive'")
     return tuple(p for p in PROTOCOLS if p in protocols)
-_check_protocols = check_protocols
 
 # %% ../nbs/40_evaluate.ipynb #c137
 def _first_look(nets, todo, x, y, plan, device):
@@ -872,8 +874,8 @@ def robustness(
 ): # `Robustness`; `ValueError` naming the argument that is wrong
     "Accuracy under the three protocols, with controls, intervals and everything that looks suspicious"
     start, protocols, (x, y) = time.time(), check_protocols(protocols), check_data(data, n)
-    nets, barys = _named(model, name), _named(barycenter, 'barycenter')
-    ctrls = (control_defences() if controls is True else _named(controls or None, 'controls')) if protocols != ('undefended',) else {}
+    nets, barys = named(model, name), named(barycenter, 'barycenter')
+    ctrls = (control_defences() if controls is True else named(controls or None, 'controls')) if protocols != ('undefended',) else {}
     _check_names(nets, barys, ctrls, block_size, max_minutes)
     budget = Budget(eps, norm, version, quick, seed, tuple(attacks))
     device = torch.device(device or next((p.device for p in next(iter(nets.values())).parameters()), 'cpu'))
