@@ -31,7 +31,7 @@ from .data import get_dls, load_arrays
 from .evaluate import PROTOCOLS, check_data, check_protocols, over_seeds, robustness
 from .layer import BeckmanBarycenter
 from .marginals import Rotations
-from .models import small_cnn
+from .models import load_checkpoint, shipped_weights, small_cnn
 from .plot import plot_barycenters
 from .report import verdict, write_report
 from .state import OutOfTime, Units, digest, processes
@@ -42,13 +42,13 @@ def demo_sizes(
     n_train=None, # Training images; `None`: chosen
     n_test=None, # Test images; `None`: chosen
     n_transport=None, # Test images for the barycenter with transport; `None`: chosen, 0: without it
-    epochs=None, # Epochs of the base network; `None`: chosen
+    epochs=None, # Epochs of the base network, 0: the one that comes with the package; `None`: chosen
     eps=None # Radius of the perturbation; `None`: 0.1 for digits, 8/255 otherwise
 ): # dict with a number for each of them
     "What the demonstration uses of a data set"
     cost = max(arrays.x_train[0].numel()/3072, .5) # of one image, in CIFAR images
     n_train = n_train or min(len(arrays.x_train), int(10_000/cost))
-    epochs = epochs or min(max(round(80_000/cost/n_train), 3), 16)
+    if epochs is None: epochs = 0 if shipped_weights(arrays.name) else min(max(round(80_000/cost/n_train), 3), 16)
     n_test = min(n_test or int(200/cost), len(arrays.x_test))
     n_transport = min(n_test, max(int(10/cost), 2) if n_transport is None else n_transport)
     return dict(n_train=n_train, n_test=n_test, n_transport=n_transport, epochs=epochs,
@@ -87,16 +87,19 @@ def demo_networks(
     dls, # fastai `DataLoaders` of images in [0,1]
     sizes, # What `demo_sizes` returned
     stats, # `(mean, std)` per channel, for the first layer
-    seed=0 # Of weights, order and random starts
+    seed=0, # Of weights, order and random starts
+    shipped=None # Weights of the base, where `sizes` has no epochs for it
 ): # `(dict of name to network, dict of name to seconds of training)`
     "Base, control and beckman"
     set_seed(seed)
     eps, nets, seconds = sizes['eps'], {}, {}
     new = small_cnn(dls.c, in_channels=len(stats[0]), mean=stats[0], std=stats[1])
+    if not sizes['epochs']: nets['base'], seconds['base'] = load_checkpoint(new, shipped).eval(), 0.
     for name,start,cb,epochs,lr in [
         ('base', None, AdversarialTraining('fgsm', eps=eps), sizes['epochs'], 8e-3),
         ('control', 'base', AdversarialTraining('fgsm', eps=eps), 1, 1e-3),
         ('beckman', 'base', BeckmanTraining(BeckmanBarycenter.published(), 'adversarial', attack='fgsm', eps=eps), 1, 1e-3)]:
+        if name in nets: print(f'\n{name}: comes with the package', flush=True); continue
         print(f"\n{name}: {epochs} epoch{'s'*(epochs > 1)} of {type(cb).__name__} on {sizes['n_train']} images", flush=True)
         nets[name], seconds[name] = train_more(dls, nets.get(start, new), cb, epochs, lr, seed)
     return nets, seconds
@@ -154,7 +157,7 @@ def beckman_demo(
     train:int=None, # Training images; default: chosen by size, for five minutes on two cores (digits: 1437, cifar10: 10000)
     test:int=None, # Test images; default: chosen by size (digits: 360, cifar10: 200)
     transport:int=None, # Test images for the barycenter with transport, which is slow; 0 leaves it out; default: chosen by size (digits: 20, cifar10: 10)
-    epochs:int=None, # Epochs of adversarial training of the base network; default: chosen by size (digits: 16, cifar10: 8)
+    epochs:int=None, # Epochs of adversarial training of the base network; 0: the one that comes with the package; default: chosen by size (digits: 16, cifar10: 0)
     eps:float=None, # Radius of the Linf perturbations; default: 0.1 for digits, 8/255 otherwise
     protocols:str='undefended,oblivious,adaptive', # Which to run, separated by commas
     full:store_true=False, # AutoAttack instead of the quick attack: hours on a CPU
@@ -168,10 +171,11 @@ def beckman_demo(
     try:
         wanted, arrays = check_protocols(protocols.replace(' ', '').split(',')), load_arrays(data, root)
         sizes = demo_sizes(arrays, train, test, transport, epochs, eps)
+        if not sizes['epochs'] and not shipped_weights(arrays.name): raise ValueError(f'no trained network comes with the package for {arrays.name}: --epochs must be at least 1')
         dls = get_dls(arrays, n_train=sizes['n_train'], n_valid=min(200, len(arrays.x_test)), seed=seed, device=_device(device))
     except (ValueError, OSError) as e: sys.exit(f'beckman_demo: {e}')
     print(arrays); print(', '.join(f'{k} {v:.4g}' for k,v in sizes.items()))
-    nets, seconds = demo_networks(dls, sizes, arrays.subset(sizes['n_train'], seed=seed).stats(), seed)
+    nets, seconds = demo_networks(dls, sizes, arrays.subset(sizes['n_train'], seed=seed).stats(), seed, shipped_weights(arrays.name))
     _save(nets, folder)
     print('\nevaluation' + ('' if full else ' (QUICK)') + ('' if _is_watched() else ', as long again as the training or longer'), flush=True)
     res, fig = demo_evaluation(nets, arrays, sizes, wanted, full, seed, _device(device))
