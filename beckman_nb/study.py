@@ -482,7 +482,7 @@ STUDIES = {
     'cifar100': dict(data='cifar100', seeds=(0,), treatments=('control', 'adversarial')),
     'tiny-imagenet': dict(data='tiny-imagenet', seeds=(0,), treatments=('control', 'adversarial')),
     'search': dict(data='cifar10', treatments=tuple(SEARCH), seeds=(0,), split='held', threats=True, controls=False),
-    'confirm': dict(data='cifar10', treatments=('control 3', 'control averaged', 'pose averaged'), first=5000, threats=True, controls=False)}
+    'confirm': dict(data='cifar10', treatments=('control 3', 'pose'), seeds=(1,), first=5000, threats=True, controls=False)}
 
 def study_plan(
     name, # One of `STUDIES`
@@ -499,7 +499,7 @@ def study_plan(
     room = held if kw.get('split') == 'held' else len(arrays.x_test) - kw.get('first', 0)
     kw |= dict(n=min(1000, room), base_epochs=min(60, max(12, round(600_000/(len(arrays.x_train) - held)))))
     if small: kw |= dict(n=min(kw['n'], 100), n_transport=10, n_train=min(10_000, len(arrays.x_train) - held), seeds=(0,),
-                         treatments=tuple(t for t in kw.get('treatments', PUBLISHED) if t in ('control', 'adversarial', 'control 3', 'pose averaged')))
+                         treatments=tuple(t for t in kw.get('treatments', PUBLISHED) if t in ('control', 'adversarial', 'control 3', 'pose')))
     if small: kw |= dict(base='shipped') if shipped_weights(arrays.name) else dict(base_epochs=max(3, kw['base_epochs']//4))
     return Plan(**kw)
 
