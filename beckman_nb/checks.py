@@ -17,8 +17,8 @@ from scipy.stats import binom, binomtest
 from torch import nn
 from torch.nn import functional as F
 from .attacks import input_gradient, margin, pgd
-from .evaluate import (DRAWS, QUICK_DRAWS, Budget, Logits, MeanOfDraws, StraightThrough, _named, attack_gradients, auto_attack, autoattack_checks, check_data, exact_gradient,
-                                 fingerprint, is_random, perturbation, predict_right, set_steps, under_attack, wilson)
+from .evaluate import (DRAWS, QUICK_DRAWS, Budget, Logits, MeanOfDraws, StraightThrough, attack_gradients, auto_attack, autoattack_checks, check_data, exact_gradient,
+                                 fingerprint, is_random, named, perturbation, predict_right, private_seed, set_steps, under_attack, wilson)
 from .layer import Defended
 
 # %% ../nbs/42_checks.ipynb #c010
@@ -72,8 +72,8 @@ def probe(
     if attack == 'square': who.n_queries = effort.queries
     else: set_steps(who, effort.steps); who.eot_iter = effort.draws
     if attack == 'apgd-t': who.n_target_classes = min(effort.targets, n_classes - 1)
-    with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []), torch.no_grad(), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter('always'); torch.manual_seed(seed)
+    with private_seed(x, seed), torch.no_grad(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
         adv = who.perturb(x, y)
         return adv, (judge or model)(adv).argmax(1) == y, sorted({str(w.message) for w in caught})
 
@@ -434,7 +434,7 @@ def sanity_checks(
 ): # `Checks`, a list of dicts `check, status, message, network, defence, values`
     "Everything that must hold for an honest attack, asked of a network and of each defence in front of it"
     x, y = check_data(data, n//2 if quick else n)
-    nets, barys, s = _named(model, name), _named(barycenter, 'barycenter'), result.settings if result else {}
+    nets, barys, s = named(model, name), named(barycenter, 'barycenter'), result.settings if result else {}
     if result and s.get('fingerprint') not in (None, fingerprint(*check_data(data, s['n']))): raise ValueError('result: belongs to other images than `data`')
     budget = Budget(s.get('eps', 8/255) if eps is None else eps, norm or s.get('norm', 'Linf'), version, False, seed)
     device = torch.device(device or next((p.device for p in next(iter(nets.values())).parameters()), 'cpu'))

@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['QUICK_STEPS', 'QUICK_TARGETS', 'QUICK_DRAWS', 'DRAWS', 'PROTOCOLS', 'check_data', 'wilson', 'paired_interval',
            'Comparison', 'compare', 'Budget', 'under_attack', 'Logits', 'autoattack_package', 'set_steps',
-           'auto_attack', 'perturbation', 'attack_block', 'attack_all', 'autoattack_checks', 'gradient_check',
-           'predict_right', 'is_random', 'MeanOfDraws', 'StraightThrough', 'exact_gradient', 'attack_gradients',
-           'strongest', 'network_block', 'defended_block', 'View', 'Darken', 'control_defences', 'Robustness', 'table',
-           'to_dict', 'from_dict', 'over_seeds', 'named', 'versions', 'fingerprint', 'check_protocols', 'robustness']
+           'auto_attack', 'perturbation', 'private_seed', 'attack_block', 'attack_all', 'autoattack_checks',
+           'gradient_check', 'predict_right', 'is_random', 'MeanOfDraws', 'StraightThrough', 'exact_gradient',
+           'attack_gradients', 'strongest', 'network_block', 'defended_block', 'View', 'Darken', 'control_defences',
+           'Robustness', 'table', 'to_dict', 'from_dict', 'over_seeds', 'named', 'versions', 'fingerprint',
+           'check_protocols', 'robustness']
 
 # %% ../nbs/40_evaluate.ipynb #c004
 import copy, hashlib, importlib, importlib.metadata, importlib.util, math, platform, re, statistics, sys, time, warnings
@@ -196,7 +197,6 @@ def set_steps(
     "Give an APGD attack another number of steps, with its schedule in proportion"
     apgd.n_iter = apgd.n_iter_orig = steps
     for name,share in dict(n_iter_2=.22, n_iter_min=.06, size_decr=.03).items(): setattr(apgd, name, max(int(share*steps), 1))
-_set_steps = set_steps
 
 # %% ../nbs/40_evaluate.ipynb #c042
 def auto_attack(
@@ -246,7 +246,10 @@ def _allowed(adv, x, budget):
 
 # %% ../nbs/40_evaluate.ipynb #c050
 @contextmanager
-def _private_seed(x, seed):
+def private_seed(
+    x, # Tensor on the device whose generators are meant
+    seed # Of everything random inside
+): # Context manager
     "Random numbers from `seed`, with the caller's generators put back afterwards"
     with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
         torch.manual_seed(seed)
@@ -262,7 +265,7 @@ def attack_block(
     judge=None # Module that decides which answers are right; `None`: `model`
 ): # `(adversarial images, still right per image, messages)`
     "One attack on one block"
-    with _private_seed(x, budget.seed), torch.no_grad(), warnings.catch_warnings(record=True) as caught:
+    with private_seed(x, budget.seed), torch.no_grad(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
         adv = _perturb(auto_attack(model, budget, n_classes, x.device), attack, x, y)
         logits = (model if judge is None else judge)(adv)
@@ -372,7 +375,7 @@ def is_random(
     seed=0 # Of the draws
 ): # bool
     "Does the model answer differently when it is asked again?"
-    with _private_seed(x, seed), warnings.catch_warnings(record=True) as caught, torch.no_grad():
+    with private_seed(x, seed), warnings.catch_warnings(record=True) as caught, torch.no_grad():
         warnings.simplefilter('always')
         autoattack_package().checks.check_randomized(model, x[:8], y[:8], bs=8, n=3)
     return any('randomized' in str(w.message) for w in caught)
@@ -389,7 +392,7 @@ class MeanOfDraws(nn.Module):
         self.model, self.draws, self.seed = model, draws, seed
 
     def forward(self, x):
-        with _private_seed(x, 1_000_003 + self.seed): return sum(self.model(x) for _ in range(self.draws))/self.draws
+        with private_seed(x, 1_000_003 + self.seed): return sum(self.model(x) for _ in range(self.draws))/self.draws
 
 # %% ../nbs/40_evaluate.ipynb #c079
 class _PassGradient(torch.autograd.Function):
@@ -441,7 +444,7 @@ def strongest(
     "For every image, whatever the network says about it, the point of highest loss along an APGD-CE run"
     apgd = auto_attack(model, budget, n_classes, x.device).apgd
     apgd.loss, apgd.seed, apgd.n_restarts = 'ce', budget.seed, 1
-    with _private_seed(x, budget.seed), torch.no_grad(): adv = apgd.perturb(x, y, best_loss=True)
+    with private_seed(x, budget.seed), torch.no_grad(): adv = apgd.perturb(x, y, best_loss=True)
     return torch.where(_allowed(adv, x, budget)[:, None, None, None], adv, x)
 
 # %% ../nbs/40_evaluate.ipynb #c090
@@ -658,7 +661,6 @@ def named(
     for k in by_name:
         if '/' in k or k == 'none': raise ValueError(f"{default}: {k!r} cannot be a name")
     return by_name
-_named = named
 
 def _make_row(network, defence, protocol, right, budget, attack, **more):
     "One row of the result from right-or-wrong per image"
@@ -758,7 +760,7 @@ def _finished(found, name, d, plan):
 def _flags(network, defence, target, found, x, y, plan):
     "What AutoAttack's checks, ours and the attacks themselves had to say about one network and defence"
     xb, yb = (o[:min(plan.block_size, len(found['clean']))] for o in (x, y))
-    with _private_seed(xb, plan.budget.seed):
+    with private_seed(xb, plan.budget.seed):
         flags = autoattack_checks(target, xb, yb, plan.budget_of(network, defence).version) + gradient_check(target, xb, yb)
     if plan.draws(network, defence): flags.append(_flag(
         f'it answers differently when it is asked again: attacked by EOT, and judged by its mean logits over {DRAWS} draws', check='random'))
@@ -808,7 +810,7 @@ def check_protocols(
 def _first_look(nets, todo, x, y, plan, device):
     "Number of classes, and what is random; `ValueError` for NaN logits, labels out of range, or networks that do not fit together"
     classes = {}
-    with _private_seed(torch.empty(0, device=device), plan.budget.seed), torch.no_grad():
+    with private_seed(torch.empty(0, device=device), plan.budget.seed), torch.no_grad():
         for name,net in nets.items():
             for xb,yb in zip(x.split(plan.block_size), y.split(plan.block_size)): predict_right(Logits(net, plan.batch_size), xb.to(device), yb.to(device))
             classes[name] = net(x[:1].to(device)).shape[-1]

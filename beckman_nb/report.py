@@ -6,11 +6,12 @@
 __all__ = ['verdict', 'reproduce', 'Report', 'make_report', 'write_report']
 
 # %% ../nbs/50_report.ipynb #c006
-import base64, csv, html, io, json, os, tempfile, time
+import base64, csv, html, io, json, tempfile, time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 import matplotlib.pyplot as plt
 from .plot import disagreements, plot_disagreements, plot_eps, plot_robustness
+from .state import write_whole
 
 # %% ../nbs/50_report.ipynb #c011
 def _pc(row): return f"{100*row['accuracy']:.1f}%"
@@ -224,16 +225,6 @@ def make_report(
     return Report(result, dict(settings or {}), control, pictures)
 
 # %% ../nbs/50_report.ipynb #c047
-def _write(path, content):
-    "Write bytes to a file so that an interruption leaves the old file or the new one, never half of it"
-    part = path.with_name(path.name + '.part')
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
-
 def _csv(rows):
     "Rows as CSV text, all columns that any row has"
     cols = list(dict.fromkeys(k for r in rows for k in r))
@@ -249,7 +240,7 @@ def _secure(folder, content):
     "Write `results.json`; where the folder refuses, write it elsewhere and raise an `OSError` that says so"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder/'results.json', content)
+        write_whole(folder/'results.json', content)
     except OSError as e:
         spare = Path(tempfile.mkdtemp(prefix='beckman_results_'))/'results.json'
         try: spare.write_bytes(content); where = f'the results were saved to {spare}'
@@ -259,7 +250,7 @@ def _secure(folder, content):
 def _rest(folder, files):
     "Write the other files; an error says what is there already"
     for name,content in files.items():
-        try: _write(folder/name, content)
+        try: write_whole(folder/name, content)
         except OSError as e: raise OSError(e.errno, f'folder: {folder/name} cannot be written ({e.strerror}); results.json is complete, and the others can be made from it') from e
 
 # %% ../nbs/50_report.ipynb #c051

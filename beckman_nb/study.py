@@ -19,7 +19,7 @@ from fastai.callback.schedule import *
 from fastai.learner import Learner
 from fastai.torch_core import set_seed
 from fastcore.script import call_parse, store_true
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from scipy.stats import ttest_1samp
 from torch import nn
 from torch.fx.experimental.optimization import fuse
@@ -32,6 +32,7 @@ from .evaluate import View, compare, robustness, versions, wilson
 from .layer import BeckmanBarycenter, Defended
 from .marginals import Compose, Rotations, Translations
 from .models import shipped_weights, small_cnn
+from .state import write_whole
 from .threats import flow_attack, worst_view
 
 # %% ../nbs/70_study.ipynb #c008
@@ -221,12 +222,14 @@ def study_data(
     return arrays.subset(plan.n_train), (x[some].float()/255, y[some])
 
 # %% ../nbs/70_study.ipynb #c033
-def _store(path, write):
-    "Let `write` fill a temporary file, then give it its name"
+def _store(path, data):
+    "Write text or bytes, whole or not at all, in a folder that is made if need be"
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'{path.name}.{os.getpid()}.part')
-    try: write(part); os.replace(part, path)
-    finally: part.unlink(missing_ok=True)
+    write_whole(path, data.encode() if isinstance(data, str) else data)
+
+def _treatment(name):
+    "The treatment in the name of a network; the base had none and stays what it is"
+    return name.rsplit(' #', 1)[0]
 
 def _network(arrays):
     "An untrained `small_cnn` with the normalisation of the data"
@@ -270,13 +273,13 @@ def _train_job(plan, root, folder, name, device):
         cbs = TREATMENTS[treatment].callbacks(plan.eps, arrays.x_train.shape[-1])
     if epochs: net = train_network(net, arrays, cbs, epochs, lr, seed, device)
     weights = {k: v.contiguous() for k,v in net.state_dict().items()}
-    _store(folder/'networks'/f'{name}.safetensors', lambda part: save_file(weights, part, metadata=dict(seconds=f'{time.time() - start:.1f}', images=str(len(arrays.x_train)))))
+    _store(folder/'networks'/f'{name}.safetensors', save(weights, metadata=dict(seconds=f'{time.time() - start:.1f}', images=str(len(arrays.x_train)))))
 
 # %% ../nbs/70_study.ipynb #c037
 def _defences(plan, name, side):
     "The layers that a network is judged behind"
     if name == 'base': names = dict.fromkeys(t.defence for t in map(TREATMENTS.get, plan.treatments) if t.defence)
-    else: names = [TREATMENTS[name.rsplit(' #', 1)[0]].defence]
+    else: names = [TREATMENTS[_treatment(name)].defence]
     return {d: defence_layer(d, side) for d in names if d}
 
 def threat_answers(
@@ -316,7 +319,7 @@ def _attack_job(plan, root, folder, name, device):
     for d,found in threats.items():
         for threat,right in found.items(): res.right[name, d, threat] = right.cpu()
     out = dict(res.to_dict(), date=time.strftime('%Y-%m-%d'), seconds_of_job=round(time.time() - start, 1))
-    _store(folder/'answers'/f'{name}.json', lambda part: part.write_text(json.dumps(out, ensure_ascii=False)))
+    _store(folder/'answers'/f'{name}.json', json.dumps(out, ensure_ascii=False))
 
 # %% ../nbs/70_study.ipynb #c043
 def study_jobs(
@@ -374,7 +377,7 @@ def run_study(
         differ = [k for k in mine if found.get(k) != mine[k]]
         raise ValueError(f"folder: {folder} holds a study with other settings ({', '.join(differ)})")
     arrays, _ = study_data(plan, root) # an error in the data shows before anything is started
-    _store(folder/'plan.json', lambda part: part.write_text(json.dumps(mine)))
+    _store(folder/'plan.json', json.dumps(mine))
     missing = run_jobs(jobs := study_jobs(plan, folder), (plan, root, folder), workers, device, minutes)
     done = {name: json.loads(f.read_text()) for f,(function,name,_) in jobs.items() if function is _attack_job and f.exists()}
     return dict(plan=mine | dict(data=Path(plan.data).name), answers=done, missing=missing, trained_on=len(arrays.x_train), versions=versions(), device=_device_name(device))
@@ -394,7 +397,7 @@ def answers(
     if protocol in ('union', 'all'):
         parts = ('adaptive', 'spatial', 'flow')[:2 + (protocol == 'all')]
         return torch.stack([answers(result, name, p, defence) for p in parts]).all(0)
-    if defence is None: defence = (TREATMENTS[name.rsplit(' #', 1)[0]].defence if name != 'base' else None) or 'none'
+    if defence is None: defence = (TREATMENTS[_treatment(name)].defence if name != 'base' else None) or 'none'
     right = result['answers'][name]['right']
     if (key := f'{name}/{defence}/{protocol}') not in right: raise KeyError(f'no {key} among {sorted(right)}')
     return torch.tensor([c == '1' for c in right[key]])
@@ -404,7 +407,7 @@ def treated(
     treatment, # Name of a treatment
 ): # list of names of networks, one per seed that is done
     "The copies that a treatment was given to"
-    return [n for n in result['answers'] if n.rsplit(' #', 1)[0] == treatment]
+    return [n for n in result['answers'] if _treatment(n) == treatment]
 
 # %% ../nbs/70_study.ipynb #c055
 def accuracy_over_seeds(
@@ -523,7 +526,7 @@ def beckman_study(
         result = run_study(plan, folder, root, workers or (1 if device.startswith('cuda') else os.cpu_count()), device, minutes)
     except (ValueError, OSError) as e: sys.exit(f'beckman_study: {e}')
     result |= dict(date=time.strftime('%Y-%m-%d'), command=' '.join(['beckman_study', *sys.argv[1:]]))
-    _store(folder/'results.json', lambda part: part.write_text(json.dumps(result, ensure_ascii=False)))
+    _store(folder/'results.json', json.dumps(result, ensure_ascii=False))
     for line in study_table(result): print(' | '.join(line))
     if result['missing']: print(f"{result['missing']} jobs are left; the same command goes on with them")
     print(f'Written to {folder}/results.json')
