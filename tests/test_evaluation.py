@@ -148,15 +148,21 @@ with processes() as (rank, world):
 '''
 
 
-def test_two_processes_give_the_result_of_one(tmp_path, whole):
-    "torchrun with two processes: each returns the rows, answers, flags and images of a single process."
+LAUNCHERS = {'torchrun': ('torch.distributed.run', '--nproc_per_node=2', '--standalone'),
+             # the flag asks for a process per rank; what they compute on is the script's own affair, here the CPU
+             'accelerate': ('accelerate.commands.launch', '--multi_gpu', '--num_processes=2', '--num_machines=1', '--mixed_precision=no', '--dynamo_backend=no')}
+
+
+@pytest.mark.parametrize('launcher', LAUNCHERS)
+def test_two_processes_give_the_result_of_one(tmp_path, whole, launcher):
+    "torchrun and Accelerate with two processes: each returns the rows, answers, flags and images of a single process."
     import subprocess
     if not torch.distributed.is_available(): pytest.skip('torch without distributed')
+    if launcher == 'accelerate': pytest.importorskip('accelerate')
     script = tmp_path/'two.py'
     script.write_text(TWO)
     env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
-    done = subprocess.run([sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2', '--standalone', str(script), str(tmp_path/'run'),
-                           str(tmp_path/'out')], env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, '-m', *LAUNCHERS[launcher], str(script), str(tmp_path/'run'), str(tmp_path/'out')], env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     for rank in (0, 1):
         world, rows, right, flags, images = torch.load(f"{tmp_path/'out'}.{rank}", weights_only=True)
