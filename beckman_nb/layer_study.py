@@ -26,7 +26,7 @@ from .evaluate import (Budget, Darken, Logits, StraightThrough, View, attack_all
 from .grid import grad
 from .layer import BeckmanBarycenter, Defended
 from .marginals import Rotations, Translations
-from .models import load_checkpoint, small_cnn
+from .models import load_checkpoint, shipped_weights, small_cnn
 from .state import digest, load_piece, open_folder, save_piece, write_whole
 
 # %% ../nbs/72_layer_study.ipynb #c009
@@ -163,16 +163,17 @@ def adaptive_row(
 # %% ../nbs/72_layer_study.ipynb #c029
 def study_network(
     arrays, # `Arrays` of the data set
-    base=None, # checkpoint of a `small_cnn`, or `None` to train one here
+    base=None, # checkpoint of a `small_cnn`, 'shipped' for the one that comes with the package for this data set, or `None` to train one here
     eps=8/255, # radius of the perturbations that it trains on
     epochs=4, # passes over the training images
     seed=0, # of the weights and of everything random
-): # network in evaluation mode, without gradients for its weights
+): # network in evaluation mode, without gradients for its weights; `ValueError` naming `base` where none comes with the package
     "The network of the study"
+    if base == 'shipped' and not shipped_weights(arrays.name): raise ValueError(f"base: no trained network comes with the package for {arrays.name}")
     mean, std = arrays.stats()
     torch.manual_seed(seed)
     net = small_cnn(len(arrays.classes), arrays.x_train.shape[1], mean, std)
-    if base: load_checkpoint(net, base)
+    if base: load_checkpoint(net, shipped_weights(arrays.name) if base == 'shipped' else base)
     else:
         opt, g, recipe = torch.optim.Adam(net.parameters(), 4e-3), torch.Generator().manual_seed(seed), AdversarialRecipe('fgsm', eps)
         for i in (i for _ in range(epochs) for i in torch.randperm(len(arrays.x_train), generator=g).split(64)):
@@ -239,7 +240,7 @@ def _blocks(spec, net, x, y, bare, budget, n_classes, block=100):
              for i in range(0, len(x), block)]
     return {k: v if isinstance(v, str) else torch.cat([p[k] for p in parts]) for k,v in parts[0].items()}
 
-SMALL = dict(data='digits', eps=.1, n=40, n_adaptive=20, n_transport=4, n_entropic=1) # what `small` stands for
+SMALL = dict(n=40, n_adaptive=20, n_transport=4, n_entropic=1) # images of a small study
 _small_layers = ('shift 1', 'shift 4', 'noise 1', 'rotate 4', 'darken 0.1', 'published', 'pair 4', 'lam 1/32', 'entropic')
 _small_adaptive = ('shift 1', 'published', 'lam 1/32', 'entropic')
 
@@ -258,22 +259,24 @@ def _ready(folder, root, base, data, n, eps, seed, device):
 def run_layer_study(
     folder, # where the pieces are stored; a study that is there goes on
     root=None, # folder of the data sets, as in `load_arrays`
-    small=False, # digits, few layers and few images: under two minutes
+    small=False, # few layers, few images and a quick attack: a minute or two
     base=None, # checkpoint of the network, as in `study_network`
-    data='cifar10', # data set, as in `load_arrays`
+    data=None, # data set, as in `load_arrays`; `None`: CIFAR-10, and digits for a small study
     n=1000, # test images for clean and oblivious accuracy
     n_adaptive=200, # of them for adaptive accuracy, where no mass moves
     n_transport=50, # the same where mass moves, which is slow to attack
     n_entropic=30, # the same for POT's barycenter
     slow_attacks=('apgd-ce',), # what these two are attacked with, of 'apgd-ce' and 'apgd-t'; everything else with both
-    eps=8/255, # radius of the perturbations, Linf
+    eps=None, # radius of the perturbations, Linf; `None`: 8/255, and 0.1 for a small study of digits
     seed=0, # of every random start
     minutes=None, # start no measurement after this many
     device='cpu', # 'cpu' or 'cuda'
     progress=False, # print a line per measurement
 ): # dict: `settings`, `rows` by layer ('none' is the bare network), `curves`, `missing`, `skipped`, and where and when it was computed
     "Run the study of the layer, or what is left of it"
-    if small: data, eps, n, n_adaptive, n_transport, n_entropic = SMALL.values()
+    if small: n, n_adaptive, n_transport, n_entropic = SMALL.values()
+    data = data or ('digits' if small else 'cifar10')
+    eps = eps or (.1 if small and data == 'digits' else 8/255)
     start = time.time()
     late, say = lambda: minutes is not None and time.time() - start > 60*minutes, lambda text: _say(progress, start, text)
     net, x, y, k = _ready(folder, root, base, data, n, eps, seed, device)
@@ -288,15 +291,18 @@ def run_layer_study(
         if bare is None: return dict(settings=settings, rows={}, missing=['bare'])
         say('bare network')
         found = _all_rows(folder, net, x, y, bare, sizes, dict(analytic=budget, transport=slow, entropic=slow), k, layers, attacked, late, say)
-    return _result(settings, bare, *found, device, small, bool(base))
+    return _result(settings, bare, *found, device, small, base)
 
 # %% ../nbs/72_layer_study.ipynb #c036
 def _command(settings, small, base):
     "The call that computes it again"
-    if small: return 'run_layer_study(FOLDER, small=True)'
-    n, checkpoint = settings['n'], ', base=CHECKPOINT' if base else ''
-    return (f"run_layer_study(FOLDER, data={settings['data']!r}{checkpoint}, n={n['forward']}, n_adaptive={n['analytic']}, n_transport={n['transport']}, "
-            f"n_entropic={n['entropic']}, eps={round(255*settings['eps'], 3):g}/255, seed={settings['seed']})")
+    n, eps, given = settings['n'], round(255*settings['eps'], 3), ['FOLDER', f"data={settings['data']!r}"]
+    if small: given.insert(1, 'small=True')
+    else: given += [f"n={n['forward']}", f"n_adaptive={n['analytic']}", f"n_transport={n['transport']}", f"n_entropic={n['entropic']}"]
+    if base: given.append("base='shipped'" if base == 'shipped' else 'base=CHECKPOINT')
+    given += [f'eps={eps:g}/255' if eps/255 == settings['eps'] else f"eps={settings['eps']!r}", f"seed={settings['seed']}"]
+    if settings['slow_attacks'] != ['apgd-ce']: given.append(f"slow_attacks={tuple(settings['slow_attacks'])}")
+    return f"run_layer_study({', '.join(given)})"
 
 def _result(settings, bare, rows, missing, skipped, device, small, base):
     "Everything that was found, ready for `json.dumps`"
@@ -308,7 +314,7 @@ def _result(settings, bare, rows, missing, skipped, device, small, base):
     return dict(settings=settings, small=small, rows=rows, curves=curves, missing=missing, skipped=skipped, device=where, threads=torch.get_num_threads(), seconds=round(seconds, 1),
                 versions={**versions(), 'POT': version('POT') if find_spec('ot') else 'not installed'}, date=time.strftime('%Y-%m-%d'), command=_command(settings, small, base))
 
-# %% ../nbs/72_layer_study.ipynb #c043
+# %% ../nbs/72_layer_study.ipynb #c045
 def answers(
     result, # what `run_layer_study` returned, also from JSON
     name, # a layer, or 'none' for the bare network
@@ -342,7 +348,7 @@ def gain(
     n = min(len(a), len(b))
     return compare(a[:n], b[:n])
 
-# %% ../nbs/72_layer_study.ipynb #c046
+# %% ../nbs/72_layer_study.ipynb #c048
 def layer_table(
     result, # what `run_layer_study` returned
     names=None, # rows to show, in this order; `None`: all
@@ -358,7 +364,7 @@ def layer_table(
         lines.append('| ' + ' | '.join([name, *(cell(name, p) for p in ('clean', 'oblivious', 'adaptive')), *shape]) + ' |')
     return '\n'.join(lines)
 
-# %% ../nbs/72_layer_study.ipynb #c048
+# %% ../nbs/72_layer_study.ipynb #c050
 _LINES = dict(clean=dict(color='#999999', marker='s', label='clean'), oblivious=dict(color='#e69f00', linestyle='--', marker='o', label='oblivious (not robustness)'),
               adaptive=dict(color='#4477aa', marker='D', label='adaptive'))
 _AXES = dict(shift='shift, pixels', noise='only the noise shifted, pixels', rotation='angle, degrees', darkening='grey value subtracted', views='views within ±4°',
@@ -374,7 +380,7 @@ def _draw_curve(ax, result, points, at):
         reach = [[100*(a['accuracy'] - a['lo']) for _,a in found], [100*(a['hi'] - a['accuracy']) for _,a in found]]
         ax.errorbar(x, y, reach, markersize=3, linewidth=1, elinewidth=.8, **style)
 
-# %% ../nbs/72_layer_study.ipynb #c049
+# %% ../nbs/72_layer_study.ipynb #c051
 def plot_curves(
     result, # what `run_layer_study` returned
     curves, # names of the curves, at most four side by side

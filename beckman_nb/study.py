@@ -6,11 +6,10 @@
 __all__ = ['FLAT', 'PUBLISHED', 'SEARCH', 'TREATMENTS', 'STUDIES', 'same_class', 'PairedRecipe', 'posed', 'RandomPose',
            'five_poses', 'HalfFlow', 'Treatment', 'defence_layer', 'Plan', 'study_data', 'train_network',
            'threat_answers', 'faster', 'study_jobs', 'run_jobs', 'run_study', 'answers', 'treated',
-           'accuracy_over_seeds', 'compare_over_seeds', 'holm', 'study_table', 'search_table', 'study_plan',
-           'beckman_study']
+           'accuracy_over_seeds', 'compare_over_seeds', 'holm', 'study_table', 'search_table', 'study_plan']
 
 # %% ../nbs/70_study.ipynb #c005
-import copy, json, os, sys, time
+import copy, json, os, time
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
@@ -19,7 +18,6 @@ import torch
 from fastai.callback.schedule import *
 from fastai.learner import Learner
 from fastai.torch_core import set_seed
-from fastcore.script import call_parse, store_true
 from safetensors.torch import load_file, save
 from scipy.stats import ttest_1samp
 from torch import nn
@@ -539,28 +537,3 @@ def study_plan(
                          treatments=tuple(t for t in kw.get('treatments', PUBLISHED) if t in ('control', 'adversarial', 'control 3', 'pose')))
     if small: kw |= dict(base='shipped') if shipped_weights(arrays.name) else dict(base_epochs=max(3, kw['base_epochs']//4))
     return Plan(**kw)
-
-# %% ../nbs/70_study.ipynb #c070
-@call_parse
-def beckman_study(
-    name:str, # cifar10, cifar100, tiny-imagenet, search or confirm
-    root:str=None, # Folder of the data sets; default: the variable BECKMAN_DATA, then fastai's data folder
-    data:str=None, # Another data set than the study's own: a name, or a path to an .npz
-    small:store_true=False, # Fewer images, one seed, two treatments: minutes instead of hours
-    workers:int=0, # Processes; 0: one per core on a CPU, one on a GPU
-    device:str=None, # cpu or cuda; default: a GPU where there is one
-    minutes:float=None, # Start no new job after this many
-    output:str='beckman_study' # Folder; the same command goes on where it was
-):
-    "Run a study from scratch, or go on with it, and print its table"
-    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    folder = Path(output)/(name + '-small'*small)
-    try:
-        plan = study_plan(name, root, data, small)
-        result = run_study(plan, folder, root, workers or (1 if device.startswith('cuda') else os.cpu_count()), device, minutes)
-    except (ValueError, OSError) as e: sys.exit(f'beckman_study: {e}')
-    result |= dict(date=time.strftime('%Y-%m-%d'), command=' '.join(['beckman_study', *sys.argv[1:]]))
-    _store(folder/'results.json', json.dumps(result, ensure_ascii=False))
-    for line in study_table(result): print(' | '.join(line))
-    if result['missing']: print(f"{result['missing']} jobs are left; the same command goes on with them")
-    print(f'Written to {folder}/results.json')
