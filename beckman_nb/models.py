@@ -330,9 +330,11 @@ def load_checkpoint(
 
 # %% ../nbs/21_models.ipynb #c098
 def shipped_weights(
-    name='cifar10' # of the data set
+    name='cifar10', # of the data set
+    network='base' # 'base', 'control', 'adversarial' or 'pose'
 )->Path: # the `.safetensors` file of a `small_cnn`, for `load_checkpoint`; None where there is none
     "A trained `small_cnn` that comes with the package"
-    if not re.fullmatch(r'[\w-]+', name): return None
-    path = Path(importlib.util.find_spec('beckman_nb').origin).parent/'weights'/f'small_cnn_{name}.safetensors'
+    if not all(re.fullmatch(r'[\w-]+', o) for o in (name, network)): return None
+    file = '_'.join(['small_cnn', name] + [network]*(network != 'base')) + '.safetensors'
+    path = Path(importlib.util.find_spec('beckman_nb').origin).parent/'weights'/file
     return path if path.exists() else None
