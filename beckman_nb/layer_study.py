@@ -100,9 +100,10 @@ CURVES = {'shift': _curve('shift', (0, 1, 2, 3, 4, 6, 8)), 'noise': _curve('nois
           'lam': {k: f'lam 1/{k}' for k in (1, 8, 16, 32, 64, 128)}, # against 1/lam
           'kappa': {0.: 'kappa 0', .01: 'kappa 0.01', .1: 'lam 1/32', 1.: 'kappa 1', 10.: 'kappa 10'}}
 
-# what is attacked through the layer, the most telling first
-ADAPTIVE = ('shift 1', 'rotate 4', 'darken 0.1', 'published', 'pair 4', 'lam 1/32', 'entropic', 'shift 4', 'rotate 16', 'pair 16', 'darken 0.3',
+# what is attacked through the layer, the most telling first, then all others
+_first = ('shift 1', 'rotate 4', 'darken 0.1', 'published', 'pair 4', 'lam 1/32', 'entropic', 'shift 4', 'rotate 16', 'pair 16', 'darken 0.3',
             'shift 2', 'rotate 8', 'lam 1/128', 'views 4', 'pair 8', 'lam 1/1', 'kappa 1', 'shift 3', 'rotate 2', 'views 3', 'darken 0.2', 'pair 2', 'transport 16')
+ADAPTIVE = _first + tuple(name for name,spec in LAYERS.items() if spec['kind'] != 'noise' and name not in _first)
 
 # %% ../nbs/72_layer_study.ipynb #c022
 def geometry(
