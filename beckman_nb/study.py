@@ -9,14 +9,16 @@ __all__ = ['FLAT', 'PUBLISHED', 'SEARCH', 'TREATMENTS', 'STUDIES', 'same_class',
            'accuracy_over_seeds', 'compare_over_seeds', 'holm', 'study_table', 'search_table', 'study_plan']
 
 # %% ../nbs/70_study.ipynb #c005
-import copy, json, os, time
+import copy, json, os, sys, time
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 import torch
+from fastai.callback.progress import ProgressCallback
 from fastai.callback.schedule import *
 from fastai.learner import Learner
+from fastai.metrics import accuracy
 from fastai.torch_core import set_seed
 from safetensors.torch import load_file, save
 from scipy.stats import ttest_1samp
@@ -31,7 +33,7 @@ from .evaluate import View, compare, robustness, versions, wilson
 from .layer import Averaged, BeckmanBarycenter, Defended
 from .marginals import Compose, Rotations, Translations
 from .models import shipped_weights, small_cnn
-from .state import write_whole
+from .state import _live, write_whole
 from .threats import flow_attack, worst_view
 
 # %% ../nbs/70_study.ipynb #c008
@@ -273,24 +275,34 @@ def _load(path, arrays):
     net.load_state_dict(load_file(path), strict=True)
     return net.eval()
 
-# %% ../nbs/70_study.ipynb #c037
+# %% ../nbs/70_study.ipynb #c038
+def _plain_lines(learn, show):
+    "In place of the progress bar, print one line per epoch or nothing"
+    text = lambda name,value: f'{name} {value:.4f}' if isinstance(value, float) else f'{name} {value}'
+    learn.remove_cb(ProgressCallback)
+    learn.logger = lambda row: print('  ' + ', '.join(map(text, learn.recorder.metric_names, row)), flush=True) if show else None
+
 def train_network(
     net, # Network to start from; it is not changed
-    arrays, # `Arrays` to train on
+    dls, # fastai `DataLoaders` of images in [0,1], on the device to train on
     callbacks, # fastai callbacks, those of a `Treatment` for instance
     epochs=1, # Number of epochs
     lr=2e-3, # Largest learning rate of the one-cycle schedule
     seed=0, # Of the order of the images and of everything random
-    device='cpu', # Where to train
+    show=False, # Show how it goes
 ): # the trained copy, in evaluation mode, on the CPU
     "A copy of a network after some epochs with these callbacks"
-    dls = get_dls(arrays, n_valid=min(100, len(arrays.x_test)), seed=seed, device=torch.device(device))
-    learn = Learner(dls, copy.deepcopy(net).to(device), cbs=callbacks, path=Path('.'))
+    learn = Learner(dls, copy.deepcopy(net), metrics=accuracy, cbs=callbacks, path=Path('.'))
+    if not (show and _live(sys.stdout)): _plain_lines(learn, show)
     set_seed(seed); dls.train.rng.seed(seed)
-    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(epochs, lr)
+    learn.fit_one_cycle(epochs, lr)
     return learn.model.eval().cpu()
 
-# %% ../nbs/70_study.ipynb #c038
+# %% ../nbs/70_study.ipynb #c039
+def _loaders(arrays, seed=0, device='cpu'):
+    "What a job trains on, with a few test images to see that it learns"
+    return get_dls(arrays, n_valid=min(100, len(arrays.x_test)), seed=seed, device=torch.device(device))
+
 def _train_job(plan, root, folder, name, device):
     "Train the base, or a copy of it with the treatment and seed in the job's name, and store it"
     start, (arrays, _) = time.time(), study_data(plan, root)
@@ -302,11 +314,11 @@ def _train_job(plan, root, folder, name, device):
         treatment, seed = name.rsplit(' #', 1)
         net, epochs, lr, seed = _load(folder/'networks'/'base.safetensors', arrays), plan.epochs, plan.lr, int(seed)
         cbs = TREATMENTS[treatment].callbacks(plan.eps, arrays.x_train.shape[-1])
-    if epochs: net = train_network(net, arrays, cbs, epochs, lr, seed, device)
+    if epochs: net = train_network(net, _loaders(arrays, seed, device), cbs, epochs, lr, seed)
     weights = {k: v.contiguous() for k,v in net.state_dict().items()}
     _store(folder/'networks'/f'{name}.safetensors', save(weights, metadata=dict(seconds=f'{time.time() - start:.1f}', images=str(len(arrays.x_train)))))
 
-# %% ../nbs/70_study.ipynb #c040
+# %% ../nbs/70_study.ipynb #c041
 def _defences(plan, name, side):
     "The layers that a network is judged behind"
     if name == 'base': names = dict.fromkeys(t.defence for t in map(TREATMENTS.get, plan.treatments) if t.defence)
@@ -329,14 +341,14 @@ def threat_answers(
         with torch.no_grad(): parts.append((spatial, right & (net(xb).argmax(1) == yb)))
     return dict(zip(('spatial', 'flow'), (torch.cat(p) for p in zip(*parts))))
 
-# %% ../nbs/70_study.ipynb #c042
+# %% ../nbs/70_study.ipynb #c043
 def faster(
     net, # Network in evaluation mode; it is not changed
 ): # a copy that computes the same, up to rounding
     "Batch normalisation folded into convolutions, channels last"
     return fuse(copy.deepcopy(net)).to(memory_format=torch.channels_last).eval()
 
-# %% ../nbs/70_study.ipynb #c044
+# %% ../nbs/70_study.ipynb #c045
 def _attack_job(plan, root, folder, name, device):
     "Attack one network, and store the answer for every image"
     start, (arrays, (x, y)) = time.time(), study_data(plan, root)
@@ -353,7 +365,7 @@ def _attack_job(plan, root, folder, name, device):
     out = dict(res.to_dict(), date=time.strftime('%Y-%m-%d'), seconds_of_job=round(time.time() - start, 1))
     _store(folder/'answers'/f'{name}.json', json.dumps(out, ensure_ascii=False))
 
-# %% ../nbs/70_study.ipynb #c046
+# %% ../nbs/70_study.ipynb #c047
 def study_jobs(
     plan, # `Plan`
     folder, # Where the study lives
@@ -394,7 +406,7 @@ def run_jobs(
     if failed: raise RuntimeError('jobs failed, everything else is stored: ' + '; '.join(failed))
     return sum(not f.exists() for f in jobs)
 
-# %% ../nbs/70_study.ipynb #c047
+# %% ../nbs/70_study.ipynb #c048
 def run_study(
     plan, # `Plan`
     folder, # Where networks and answers are stored; a study that is there goes on
@@ -418,7 +430,7 @@ def _device_name(device):
     "What the numbers were computed on"
     return torch.cuda.get_device_name() if 'cuda' in str(device) else f'{os.cpu_count()} CPU cores'
 
-# %% ../nbs/70_study.ipynb #c055
+# %% ../nbs/70_study.ipynb #c056
 def answers(
     result, # What `run_study` returned, also after a detour through JSON
     name, # 'base', or 'treatment #seed'
@@ -441,7 +453,7 @@ def treated(
     "The copies that a treatment was given to"
     return [n for n in result['answers'] if _treatment(n) == treatment]
 
-# %% ../nbs/70_study.ipynb #c058
+# %% ../nbs/70_study.ipynb #c059
 def accuracy_over_seeds(
     rows, # list of booleans (n,), one per seed, on the same images
 ): # `(mean, lo, hi, spread)`: accuracy in [0,1], 95% interval over images, standard deviation over seeds
@@ -467,7 +479,7 @@ def compare_over_seeds(
     ci = t.confidence_interval()
     return float(d.mean()), float(ci.low), float(ci.high), float(t.pvalue)
 
-# %% ../nbs/70_study.ipynb #c063
+# %% ../nbs/70_study.ipynb #c064
 def holm(
     p, # p-values, one per candidate
 ): # list of adjusted p-values in the same order
@@ -476,7 +488,7 @@ def holm(
     for rank,i in enumerate(order): out[i] = last = max(last, min(1., (len(p) - rank)*p[i]))
     return out
 
-# %% ../nbs/70_study.ipynb #c066
+# %% ../nbs/70_study.ipynb #c067
 def _percent(mean, lo, hi, spread, seeds):
     return f'{100*mean:.1f} [{100*lo:.1f}, {100*hi:.1f}]' + (f' ± {100*spread:.1f}' if seeds > 1 else '')
 
@@ -511,7 +523,7 @@ def search_table(
         for row,c,adjusted in zip(rows, found, holm([c[3] for c in found])): row[p] = (*c, adjusted)
     return rows
 
-# %% ../nbs/70_study.ipynb #c069
+# %% ../nbs/70_study.ipynb #c070
 STUDIES = {
     'cifar10': dict(data='cifar10', repeated=('control', 'adversarial')),
     'cifar100': dict(data='cifar100', seeds=(0,), treatments=('control', 'adversarial')),
