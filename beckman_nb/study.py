@@ -9,7 +9,7 @@ __all__ = ['FLAT', 'PUBLISHED', 'SEARCH', 'TREATMENTS', 'STUDIES', 'same_class',
            'accuracy_over_seeds', 'compare_over_seeds', 'holm', 'study_table', 'search_table', 'study_plan']
 
 # %% ../nbs/70_study.ipynb #c005
-import copy, json, os, sys, time
+import copy, json, os, sys, time, warnings
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
@@ -36,7 +36,7 @@ from .models import shipped_weights, small_cnn
 from .state import _live, write_whole
 from .threats import flow_attack, worst_view
 
-# %% ../nbs/70_study.ipynb #c008
+# %% ../nbs/70_study.ipynb #c009
 def same_class(
     y, # labels (B,)
     generator=None, # `torch.Generator` of the choice
@@ -50,7 +50,7 @@ def same_class(
     partner = torch.where(last, first, following)
     return torch.empty_like(order).scatter_(0, order, order[partner])
 
-# %% ../nbs/70_study.ipynb #c010
+# %% ../nbs/70_study.ipynb #c011
 class PairedRecipe(Recipe):
     "Train on adversarial images and on their barycenters with the clean image or with another one of the class"
     def __init__(self,
@@ -73,7 +73,7 @@ class PairedRecipe(Recipe):
         q = beckman_barycenter(torch.stack([adv, other]), params, tol=self.tol, max_iters=500).image
         return [Weighted('adversarial', adv, 1 - self.alpha), Weighted('barycenter', q, self.alpha)]
 
-# %% ../nbs/70_study.ipynb #c014
+# %% ../nbs/70_study.ipynb #c015
 FLAT = BeckmanParams(1., .5, .1, 0.) # published prices without shrinkage
 
 def posed(
@@ -107,7 +107,7 @@ class RandomPose(nn.Module):
 
     def forward(self, x): return self.draw()(x)
 
-# %% ../nbs/70_study.ipynb #c017
+# %% ../nbs/70_study.ipynb #c018
 def five_poses(
     model, # images in [0,1] to logits
     degrees=7., # of the tilts
@@ -117,7 +117,7 @@ def five_poses(
     return Averaged([posed(angle, shift, params=params) for angle,shift in
                      [(0., (0, 0)), (degrees, (1, 0)), (-degrees, (-1, 0)), (degrees, (0, -1)), (-degrees, (0, 1))]], model)
 
-# %% ../nbs/70_study.ipynb #c020
+# %% ../nbs/70_study.ipynb #c021
 class HalfFlow:
     "Attack the first half of a batch by moving mass, the second by random-start FGSM"
     def __init__(self,
@@ -131,7 +131,7 @@ class HalfFlow:
         moved = flow_attack(model, x[:k], y[:k], self.budget, self.steps) if k else x[:0]
         return torch.cat([moved, fgsm(model, x[k:], y[k:], self.eps)])
 
-# %% ../nbs/70_study.ipynb #c023
+# %% ../nbs/70_study.ipynb #c024
 @dataclass(frozen=True)
 class Treatment:
     "What a copy of the base network gets, and why"
@@ -151,7 +151,7 @@ def defence_layer(
     if name == 'transport': return BeckmanBarycenter(Rotations.meant(), BeckmanParams.with_transport(side), tol=1e-3, max_iters=2000)
     raise ValueError(f"name must be 'published', 'meant' or 'transport', got {name!r}")
 
-# %% ../nbs/70_study.ipynb #c025
+# %% ../nbs/70_study.ipynb #c026
 def _beckman(layer, **kwargs):
     "Callbacks of Beckman training with single-step attacks behind a named layer"
     return lambda eps, side: [BeckmanTraining(defence_layer(layer, side), attack='fgsm', eps=eps, **kwargs)]
@@ -165,7 +165,7 @@ PUBLISHED = {
     'meant': Treatment('rotations to both sides: two different marginals, so that the barycenter can take out what differs', _beckman('meant'), 2, 'meant'),
     'transport': Treatment('a price of transport at which mass does move', _beckman('transport'), 2, 'transport')}
 
-# %% ../nbs/70_study.ipynb #c027
+# %% ../nbs/70_study.ipynb #c028
 def _two_steps(eps, side): return [AdversarialTraining('pgd', eps=eps, steps=2)]
 
 def _two_step_poses(params=FLAT):
@@ -207,7 +207,7 @@ SEARCH = {
 
 TREATMENTS = PUBLISHED | SEARCH
 
-# %% ../nbs/70_study.ipynb #c030
+# %% ../nbs/70_study.ipynb #c031
 @dataclass(frozen=True)
 class Plan:
     "What a study does; two equal plans give equal results on the same machine"
@@ -239,7 +239,7 @@ class Plan:
         if self.split == 'held' and self.first + self.n > self.held: raise ValueError(f"held: {self.held} images are fewer than first + n = {self.first + self.n}")
         if not self.seeds: raise ValueError("seeds must name at least one")
 
-# %% ../nbs/70_study.ipynb #c033
+# %% ../nbs/70_study.ipynb #c034
 def study_data(
     plan, # `Plan`
     root=None, # Folder of the data sets, as in `load_arrays`
@@ -254,7 +254,7 @@ def study_data(
     arrays = replace(arrays, x_train=arrays.x_train[keep], y_train=arrays.y_train[keep])
     return arrays.subset(plan.n_train), (x[some].float()/255, y[some])
 
-# %% ../nbs/70_study.ipynb #c036
+# %% ../nbs/70_study.ipynb #c037
 def _store(path, data):
     "Write text or bytes, whole or not at all, in a folder that is made if need be"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -275,7 +275,7 @@ def _load(path, arrays):
     net.load_state_dict(load_file(path), strict=True)
     return net.eval()
 
-# %% ../nbs/70_study.ipynb #c038
+# %% ../nbs/70_study.ipynb #c039
 def _plain_lines(learn, show):
     "In place of the progress bar, print one line per epoch or nothing"
     text = lambda name,value: f'{name} {value:.4f}' if isinstance(value, float) else f'{name} {value}'
@@ -298,7 +298,7 @@ def train_network(
     learn.fit_one_cycle(epochs, lr)
     return learn.model.eval().cpu()
 
-# %% ../nbs/70_study.ipynb #c039
+# %% ../nbs/70_study.ipynb #c040
 def _loaders(arrays, seed=0, device='cpu'):
     "What a job trains on, with a few test images to see that it learns"
     return get_dls(arrays, n_valid=min(100, len(arrays.x_test)), seed=seed, device=torch.device(device))
@@ -318,7 +318,7 @@ def _train_job(plan, root, folder, name, device):
     weights = {k: v.contiguous() for k,v in net.state_dict().items()}
     _store(folder/'networks'/f'{name}.safetensors', save(weights, metadata=dict(seconds=f'{time.time() - start:.1f}', images=str(len(arrays.x_train)))))
 
-# %% ../nbs/70_study.ipynb #c041
+# %% ../nbs/70_study.ipynb #c042
 def _defences(plan, name, side):
     "The layers that a network is judged behind"
     if name == 'base': names = dict.fromkeys(t.defence for t in map(TREATMENTS.get, plan.treatments) if t.defence)
@@ -341,14 +341,14 @@ def threat_answers(
         with torch.no_grad(): parts.append((spatial, right & (net(xb).argmax(1) == yb)))
     return dict(zip(('spatial', 'flow'), (torch.cat(p) for p in zip(*parts))))
 
-# %% ../nbs/70_study.ipynb #c043
+# %% ../nbs/70_study.ipynb #c044
 def faster(
     net, # Network in evaluation mode; it is not changed
 ): # a copy that computes the same, up to rounding
     "Batch normalisation folded into convolutions, channels last"
     return fuse(copy.deepcopy(net)).to(memory_format=torch.channels_last).eval()
 
-# %% ../nbs/70_study.ipynb #c045
+# %% ../nbs/70_study.ipynb #c046
 def _attack_job(plan, root, folder, name, device):
     "Attack one network, and store the answer for every image"
     start, (arrays, (x, y)) = time.time(), study_data(plan, root)
@@ -365,7 +365,7 @@ def _attack_job(plan, root, folder, name, device):
     out = dict(res.to_dict(), date=time.strftime('%Y-%m-%d'), seconds_of_job=round(time.time() - start, 1))
     _store(folder/'answers'/f'{name}.json', json.dumps(out, ensure_ascii=False))
 
-# %% ../nbs/70_study.ipynb #c047
+# %% ../nbs/70_study.ipynb #c048
 def study_jobs(
     plan, # `Plan`
     folder, # Where the study lives
@@ -380,7 +380,13 @@ def study_jobs(
         jobs[folder/'answers'/f'{name}.json'] = (_attack_job, name, [net(name)])
     return jobs
 
-def _one_thread(): torch.set_num_threads(1)
+# %% ../nbs/70_study.ipynb #c050
+_QUIET = 'ignore', '`torch.jit.script` is deprecated', FutureWarning, r'torch\.jit\._script' # for `warnings.filterwarnings`
+
+def _in_worker(function, *args):
+    "Run a job in a process of its own: on one thread on a CPU, since every core has a process"
+    if args[-1] == 'cpu': torch.set_num_threads(1)
+    return function(*args)
 
 def run_jobs(
     jobs, # What `study_jobs` returned
@@ -391,13 +397,13 @@ def run_jobs(
 ): # number of jobs that are still to be done
     "Run what is not done yet, and say so line by line"
     start, waiting, running, failed = time.time(), {f: j for f,j in jobs.items() if not f.exists()}, {}, []
-    with ProcessPoolExecutor(workers, mp_context=get_context('spawn'), initializer=_one_thread if device == 'cpu' else None) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context('spawn'), initializer=warnings.filterwarnings, initargs=_QUIET) as pool:
         while waiting or running:
             ready = [f for f,(_,_,needs) in waiting.items() if all(n.exists() for n in needs)]
             if minutes is not None and time.time() - start > 60*minutes: ready = []
             for f in ready[:workers - len(running)]:
                 function, name, _ = waiting.pop(f)
-                running[pool.submit(function, *args, name, device)] = f
+                running[pool.submit(_in_worker, function, *args, name, device)] = f
             if not running: break
             for job in wait(running, return_when=FIRST_COMPLETED).done:
                 f = running.pop(job)
@@ -406,7 +412,7 @@ def run_jobs(
     if failed: raise RuntimeError('jobs failed, everything else is stored: ' + '; '.join(failed))
     return sum(not f.exists() for f in jobs)
 
-# %% ../nbs/70_study.ipynb #c048
+# %% ../nbs/70_study.ipynb #c054
 def run_study(
     plan, # `Plan`
     folder, # Where networks and answers are stored; a study that is there goes on
@@ -430,7 +436,7 @@ def _device_name(device):
     "What the numbers were computed on"
     return torch.cuda.get_device_name() if 'cuda' in str(device) else f'{os.cpu_count()} CPU cores'
 
-# %% ../nbs/70_study.ipynb #c056
+# %% ../nbs/70_study.ipynb #c061
 def answers(
     result, # What `run_study` returned, also after a detour through JSON
     name, # 'base', or 'treatment #seed'
@@ -453,7 +459,7 @@ def treated(
     "The copies that a treatment was given to"
     return [n for n in result['answers'] if _treatment(n) == treatment]
 
-# %% ../nbs/70_study.ipynb #c059
+# %% ../nbs/70_study.ipynb #c064
 def accuracy_over_seeds(
     rows, # list of booleans (n,), one per seed, on the same images
 ): # `(mean, lo, hi, spread)`: accuracy in [0,1], 95% interval over images, standard deviation over seeds
@@ -479,7 +485,7 @@ def compare_over_seeds(
     ci = t.confidence_interval()
     return float(d.mean()), float(ci.low), float(ci.high), float(t.pvalue)
 
-# %% ../nbs/70_study.ipynb #c064
+# %% ../nbs/70_study.ipynb #c069
 def holm(
     p, # p-values, one per candidate
 ): # list of adjusted p-values in the same order
@@ -488,7 +494,7 @@ def holm(
     for rank,i in enumerate(order): out[i] = last = max(last, min(1., (len(p) - rank)*p[i]))
     return out
 
-# %% ../nbs/70_study.ipynb #c067
+# %% ../nbs/70_study.ipynb #c072
 def _percent(mean, lo, hi, spread, seeds):
     return f'{100*mean:.1f} [{100*lo:.1f}, {100*hi:.1f}]' + (f' ± {100*spread:.1f}' if seeds > 1 else '')
 
@@ -523,7 +529,7 @@ def search_table(
         for row,c,adjusted in zip(rows, found, holm([c[3] for c in found])): row[p] = (*c, adjusted)
     return rows
 
-# %% ../nbs/70_study.ipynb #c070
+# %% ../nbs/70_study.ipynb #c075
 STUDIES = {
     'cifar10': dict(data='cifar10', repeated=('control', 'adversarial')),
     'cifar100': dict(data='cifar100', seeds=(0,), treatments=('control', 'adversarial')),
