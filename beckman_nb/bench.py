@@ -139,7 +139,7 @@ def published_scheme(marginals, # (N,B,C,H,W)
 # %% ../nbs/60_bench.ipynb #c025
 def _number(v):
     "Three digits, or whole thousands"
-    return '' if v is None else f'{v:,.0f}' if v >= 1000 else f'{v:.3g}'
+    return '' if v is None else f'{v:,.0f}' if v >= 999.5 else f'{v:.3g}'
 
 def as_table(rows, # list of rows
             ) -> str: # one line per row
