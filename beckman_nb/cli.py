@@ -385,7 +385,7 @@ def _network_study(name, folder, root, data, small, workers, device, minutes):
 # %% ../nbs/90_cli.ipynb #c070
 @call_parse
 def beckman_study(
-    name:str, # cifar10, cifar100, tiny-imagenet, search, confirm or layer
+    name:str, # cifar10, cifar100, tiny-imagenet, search, confirm, confirm2, autoattack or layer
     root:str=None, # Folder of the data sets; default: the variable BECKMAN_DATA, then fastai's data folder
     data:str=None, # Another data set than the study's own: a name, or a path to an .npz
     small:store_true=False, # Fewer images, one seed, two treatments or few layers: minutes instead of hours

@@ -560,7 +560,8 @@ STUDIES = {
     'tiny-imagenet': dict(data='tiny-imagenet', seeds=(0,), treatments=('control', 'adversarial')),
     'search': dict(data='cifar10', treatments=tuple(SEARCH), seeds=(0,), split='held', threats=True, controls=False),
     'confirm': dict(data='cifar10', treatments=('control 3', 'pose'), seeds=(1,), first=5000, threats=True, controls=False),
-    'confirm2': dict(data='cifar10', treatments=('control 3', 'pose mixed views'), seeds=(2,), first=6000, threats=True, controls=False)}
+    'confirm2': dict(data='cifar10', treatments=('control 3', 'pose mixed views'), seeds=(2,), first=6000, threats=True, controls=False),
+    'autoattack': dict(data='cifar10', treatments=('control 3', 'pose mixed views'), seeds=(2,), first=6000, n=200, attacks=(), controls=False)}
 
 def study_plan(
     name, # One of `STUDIES`
@@ -574,9 +575,10 @@ def study_plan(
     arrays = load_arrays(data or kw['data'], root)
     held = min(1000, len(arrays.x_train)//10)
     kw |= dict(data=str(data or kw['data']), held=held)
+    if kw.get('first', 0) >= len(arrays.x_test): kw['first'] = 0 # a small data set: there is no further on
     room = held if kw.get('split') == 'held' else len(arrays.x_test) - kw.get('first', 0)
-    kw |= dict(n=min(1000, room), base_epochs=min(60, max(12, round(600_000/(len(arrays.x_train) - held)))))
+    kw |= dict(n=min(kw.get('n', 1000), room), base_epochs=min(60, max(12, round(600_000/(len(arrays.x_train) - held)))))
     if small: kw |= dict(n=min(kw['n'], 100), n_transport=10, n_train=min(10_000, len(arrays.x_train) - held), seeds=(0,),
-                         treatments=tuple(t for t in kw.get('treatments', PUBLISHED) if t in ('control', 'adversarial', 'control 3', 'pose')))
+                         treatments=tuple(t for t in kw.get('treatments', PUBLISHED) if t in ('control', 'adversarial', 'control 3', 'pose', 'pose mixed views')))
     if small: kw |= dict(base='shipped') if shipped_weights(arrays.name) else dict(base_epochs=max(3, kw['base_epochs']//4))
     return Plan(**kw)
