@@ -222,14 +222,22 @@ def eval_barycenters(
 
 def eval_networks(
     model, # Name of the architecture, as in `make_network`
-    checkpoint, # File of weights, or several as name=file separated by commas; `None`: none
+    checkpoint, # File of weights, 'shipped', 'shipped:NETWORK', or several as name=file separated by commas; `None`: what comes with the network or the package
+    data='cifar10', # Data set whose shipped weights are meant
     **kwargs # The other arguments of `make_network`
-): # dict of name to network, in evaluation mode
+): # dict of name to network, in evaluation mode; `ValueError` naming `checkpoint` where there would be no weights
     "One network per checkpoint"
-    named = [o.rpartition('=') for o in (checkpoint or '').split(',') if o]
+    if not checkpoint and ':' in model: return {'model': make_network(model, **kwargs).eval()} # it comes with its own weights
+    if not checkpoint and (model != 'small_cnn' or not shipped_weights(data)): raise ValueError(f"checkpoint: {model} without weights is untrained; name a file of weights")
+    named = [o.rpartition('=') for o in (checkpoint or 'base=shipped').split(',') if o]
     if len({k for k,_,_ in named}) < len(named): raise ValueError('checkpoint: several need different names: base=first.pth,other=second.pth')
-    if not named: return {'model': make_network(model, **kwargs).eval()}
-    return {k.strip() or 'model': models.load_checkpoint(make_network(model, **kwargs), file.strip()).eval() for k,_,file in named}
+    return {k.strip() or 'model': models.load_checkpoint(make_network(model, **kwargs), _weights(file.strip(), data)).eval() for k,_,file in named}
+
+def _weights(file, data):
+    "The file itself, or the shipped one that 'shipped' or 'shipped:NETWORK' stands for"
+    if (parts := file.split(':'))[0] != 'shipped': return file
+    if not (found := shipped_weights(data, *parts[1:])): raise ValueError(f'checkpoint: no weights for {data} come with the package')
+    return found
 
 # %% ../nbs/90_cli.ipynb #c046
 def as_command(
@@ -304,7 +312,7 @@ def _eval_device(name):
 @as_command
 def beckman_eval(
     model:str='small_cnn', # Architecture: small_cnn, preact_resnet18, wide_resnet_28_10, dm_wide_resnet_70_16, torchvision:NAME, timm:NAME, or module:function
-    checkpoint:str=None, # Weights: a file, or several to compare, as name=file separated by commas; one called control decides what counts as a gain; default: none, for networks that come with their weights
+    checkpoint:str=None, # Weights: a file, shipped or shipped:control for those that come with the package, or several to compare, as name=file separated by commas; one called control decides what counts as a gain; default: shipped, and none for torchvision, timm and functions
     data:str='cifar10', # digits, cifar10, cifar100, tiny-imagenet, or a path, also to an .npz with images and labels
     root:str=None, # Folder of the data sets; default: the variable BECKMAN_DATA, then fastai's data folder
     n:int=1000, # Test images, the first ones
@@ -336,13 +344,14 @@ def beckman_eval(
     try:
         with processes() as (rank, world): _eval(options, out, rank)
     except (ValueError, OSError, ImportError) as e: sys.exit(f'beckman_eval: {" ".join(str(e).split())}')
+    except KeyboardInterrupt: sys.exit('beckman_eval: interrupted; the same command goes on from here')
 
 # %% ../nbs/90_cli.ipynb #c053
 def _eval(o, out, rank):
     "Evaluate in all processes; check and report in the first one"
     start, seeds, state = time.time(), [int(s) for s in _numbers(o['seeds'], 'seeds')], Path(o['folder'] or out/'state')
     x, y, classes, name = eval_images(o['data'], o['root'], o['n'])
-    nets = eval_networks(o['model'], o['checkpoint'], n_classes=o['classes'] or classes, in_channels=x.shape[1],
+    nets = eval_networks(o['model'], o['checkpoint'], o['data'], n_classes=o['classes'] or classes, in_channels=x.shape[1],
                          mean=_numbers(o['mean'], 'mean'), std=_numbers(o['std'], 'std'))
     barys, n_of = eval_barycenters(o['barycenter'], x.shape[-1]), {'transport': o['n_transport']} if 'transport' in o['barycenter'] else {}
     how = dict(batch_size=o['batch_size'], device=_eval_device(o['device']))
@@ -388,7 +397,7 @@ def beckman_study(
     name:str, # cifar10, cifar100, tiny-imagenet, search, confirm, confirm2, autoattack or layer
     root:str=None, # Folder of the data sets; default: the variable BECKMAN_DATA, then fastai's data folder
     data:str=None, # Another data set than the study's own: a name, or a path to an .npz
-    small:store_true=False, # Fewer images, one seed, two treatments or few layers: minutes instead of hours
+    small:store_true=False, # Fewer images, one seed, few treatments or layers: minutes instead of hours
     workers:int=0, # Processes; 0: one per core on a CPU, one on a GPU and for the study of the layer
     device:str=None, # cpu or cuda; default: a GPU where there is one
     minutes:float=None, # Start no new job after this many
@@ -401,6 +410,7 @@ def beckman_study(
         if name not in (*STUDIES, 'layer'): raise ValueError(f"name must be one of {sorted([*STUDIES, 'layer'])}, got {name!r}")
         result, table, left = _layer_study(*how) if name == 'layer' else _network_study(name, *how)
     except (ValueError, OSError) as e: sys.exit(f'beckman_study: {e}')
+    except KeyboardInterrupt: sys.exit('beckman_study: interrupted; the same command goes on from here')
     result |= dict(date=time.strftime('%Y-%m-%d'), command=_study_command(given))
     write_whole(folder/'results.json', json.dumps(result, ensure_ascii=False).encode())
     print(table)

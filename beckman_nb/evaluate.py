@@ -36,7 +36,7 @@ def check_data(
     "Images in [0,1] with their labels, or an error that says what is wrong"
     if not isinstance(data, (tuple, list)) or len(data) != 2: raise ValueError("data: expected a pair (images, labels)")
     if n is not None and n < 1: raise ValueError(f"n must be at least 1, got {n}")
-    x, y = torch.as_tensor(data[0])[:n].detach(), torch.as_tensor(data[1])[:n].detach()
+    x, y = (torch.as_tensor(o).as_subclass(torch.Tensor)[:n].detach() for o in data) # also of fastai's tensors
     if x.ndim != 4 or y.ndim != 1 or len(x) != len(y) or not len(x):
         raise ValueError(f"data: expected images (n,C,H,W) and labels (n,), n > 0, got {tuple(x.shape)} and {tuple(y.shape)}")
     if not x.is_floating_point(): raise ValueError(f"data: images are {x.dtype}; divide by 255 to get floats in [0,1]")

@@ -59,6 +59,7 @@ class BeckmanBarycenter(nn.Module):
     def views(self, x): # images `(B,C,H,W)`
         "Checked views of a batch, in at least single precision"
         x = check_images(x)
+        if type(x) is not Tensor: x = x.as_subclass(Tensor) # of fastai's images, which do not take part in all of torch
         return self.marginals(x if x.dtype in (torch.float32, torch.float64) else x.float()).clamp(min=0)
 
     def forward(self, x): # images `(B,C,H,W)`, in [0,1]

@@ -332,9 +332,10 @@ def load_checkpoint(
 def shipped_weights(
     name='cifar10', # of the data set
     network='base' # 'base', 'control', 'adversarial' or 'pose'
-)->Path: # the `.safetensors` file of a `small_cnn`, for `load_checkpoint`; None where there is none
+)->Path: # the `.safetensors` file of a `small_cnn`, for `load_checkpoint`; None for data sets without one, `ValueError` for other networks
     "A trained `small_cnn` that comes with the package"
-    if not all(re.fullmatch(r'[\w-]+', o) for o in (name, network)): return None
+    if network not in (known := ('base', 'control', 'adversarial', 'pose')): raise ValueError(f'network must be one of {known}, got {network!r}')
+    if not re.fullmatch(r'[\w-]+', name): return None
     file = '_'.join(['small_cnn', name] + [network]*(network != 'base')) + '.safetensors'
     path = Path(importlib.util.find_spec('beckman_nb').origin).parent/'weights'/file
     return path if path.exists() else None

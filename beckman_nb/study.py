@@ -258,7 +258,8 @@ class Plan:
     base:str = None # A `.safetensors` file to start from instead of training, 'shipped' for the one that comes with the package
 
     def __post_init__(self):
-        if unknown := {*self.treatments, *(self.repeated or ())} - set(TREATMENTS): raise ValueError(f"treatments: {sorted(unknown)} not among {sorted(TREATMENTS)}")
+        if unknown := set(self.treatments) - set(TREATMENTS): raise ValueError(f"treatments: {sorted(unknown)} not among {sorted(TREATMENTS)}")
+        if unknown := set(self.repeated or ()) - set(self.treatments): raise ValueError(f"repeated: {sorted(unknown)} are not among the treatments")
         if self.split not in ('test', 'held'): raise ValueError(f"split must be 'test' or 'held', got {self.split!r}")
         if self.split == 'held' and self.first + self.n > self.held: raise ValueError(f"held: {self.held} images are fewer than first + n = {self.first + self.n}")
         if not self.seeds: raise ValueError("seeds must name at least one")
@@ -421,6 +422,7 @@ def run_jobs(
 ): # number of jobs that are still to be done
     "Run what is not done yet, and say so line by line"
     start, waiting, running, failed = time.time(), {f: j for f,j in jobs.items() if not f.exists()}, {}, []
+    if len(waiting) < len(jobs): print(f'{len(jobs) - len(waiting)} of {len(jobs)} jobs are done already', flush=True)
     with ProcessPoolExecutor(workers, mp_context=get_context('spawn'), initializer=warnings.filterwarnings, initargs=_QUIET) as pool:
         while waiting or running:
             ready = [f for f,(_,_,needs) in waiting.items() if all(n.exists() for n in needs)]
@@ -578,7 +580,7 @@ def study_plan(
     if kw.get('first', 0) >= len(arrays.x_test): kw['first'] = 0 # a small data set: there is no further on
     room = held if kw.get('split') == 'held' else len(arrays.x_test) - kw.get('first', 0)
     kw |= dict(n=min(kw.get('n', 1000), room), base_epochs=min(60, max(12, round(600_000/(len(arrays.x_train) - held)))))
-    if small: kw |= dict(n=min(kw['n'], 100), n_transport=10, n_train=min(10_000, len(arrays.x_train) - held), seeds=(0,),
+    if small: kw |= dict(n=min(kw['n'], 100), n_transport=10, n_train=min(10_000, len(arrays.x_train) - held), seeds=(0,), repeated=None,
                          treatments=tuple(t for t in kw.get('treatments', PUBLISHED) if t in ('control', 'adversarial', 'control 3', 'pose', 'pose mixed views')))
     if small: kw |= dict(base='shipped') if shipped_weights(arrays.name) else dict(base_epochs=max(3, kw['base_epochs']//4))
     return Plan(**kw)
