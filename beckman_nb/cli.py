@@ -19,19 +19,17 @@ from fastai.torch_core import set_seed
 from fastcore.script import anno_parser, call_parse, store_true
 from torch import nn
 from . import models
-from .beckmann import BeckmanParams
 from .callback import AdversarialTraining, BeckmanTraining
 from .checks import sanity_checks
 from .data import get_dls, load_arrays
 from .evaluate import PROTOCOLS, check_data, check_protocols, over_seeds, robustness
 from .layer import BeckmanBarycenter
 from .layer_study import layer_table, run_layer_study
-from .marginals import Rotations
 from .models import load_checkpoint, shipped_weights, small_cnn
 from .plot import plot_barycenters
 from .report import verdict, write_report
 from .state import OutOfTime, Units, _live, digest, processes, write_whole
-from .study import STUDIES, run_study, study_plan, study_table, train_network
+from .study import STUDIES, defence_layer, run_study, study_plan, study_table, train_network
 
 # %% ../nbs/90_cli.ipynb #c010
 def demo_sizes(
@@ -80,8 +78,7 @@ def demo_barycenters(
     size # Side of the images in pixels, for the price of transport
 ): # dict of name to layer
     "The published barycenter and a transport-active one"
-    moving = BeckmanBarycenter(Rotations.meant(), BeckmanParams.with_transport(size), tol=1e-3, max_iters=2000)
-    return {'published': BeckmanBarycenter.published(), 'with transport': moving}
+    return {'published': defence_layer('published', size), 'with transport': defence_layer('transport', size)}
 
 # %% ../nbs/90_cli.ipynb #c018
 def _save(nets, folder):
@@ -215,10 +212,10 @@ def eval_barycenters(
     size # Side of the images in pixels
 ): # dict of name to layer; `ValueError` naming `barycenter`
     "The barycenters to put in front of the networks"
-    known = dict(published=BeckmanBarycenter.published, meant=BeckmanBarycenter.meant, transport=lambda: demo_barycenters(size)['with transport'])
+    known = ('published', 'meant', 'transport')
     names = [o.strip() for o in names.split(',') if o.strip() not in ('', 'none')]
     if unknown := [o for o in names if o not in known]: raise ValueError(f"barycenter: {', '.join(unknown)} not among {', '.join(known)}, none")
-    return {o: known[o]() for o in names}
+    return {o: defence_layer(o, size) for o in names}
 
 def eval_networks(
     model, # Name of the architecture, as in `make_network`

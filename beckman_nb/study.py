@@ -200,7 +200,7 @@ SEARCH = {
     'control 3': Treatment('plain adversarial training with two attack steps: at least as expensive as any candidate',
                            _two_steps, 3),
     'control averaged': Treatment('the same with averaged weights, to tell averaging from barycenters',
-                                  lambda eps, side: [AdversarialTraining('pgd', eps=eps, steps=2), WeightAverage(.99)], 3),
+                                  lambda eps, side: [*_two_steps(eps, side), WeightAverage(.99)], 3),
     'through': Treatment('the attack of training runs through the layer, so the pair of layer and network is what gets robust',
                          _beckman('meant', through=True), 2, 'meant'),
     'consistency': Treatment('equal answers on an adversarial image and on its barycenter flatten the network along a direction that smooths images, as TRADES does along the attack',
