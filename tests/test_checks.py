@@ -6,14 +6,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from beckman_nb.attacks import fgsm
-from beckman_nb.checks import Checks, added, eps_grid, sanity_checks, within
+from beckman_nb.train.attacks import fgsm
+from beckman_nb.evaluate.sanity import added, Checks, eps_grid, sanity_checks, within
 from beckman_nb.data import load_arrays
-from beckman_nb.evaluate import Budget, robustness
-from beckman_nb.layer import BeckmanBarycenter
+from beckman_nb.evaluate.robustness import robustness
+from beckman_nb.threat import ThreatModel
+from beckman_nb.layers import BeckmanBarycenter
 from beckman_nb.models import small_cnn
-from beckman_nb.report import make_report, write_report
-from beckman_nb.state import Units
+from beckman_nb.evaluate.report import make_report, write_report
+from beckman_nb.runs import Units
 
 
 class Round(nn.Module):
@@ -78,13 +79,13 @@ def test_silent_in_other_norms(net, digits, norm, eps):
     "An honest network, bare and behind the published barycenter, gives no alarm in L2 and L1."
     found = sanity_checks(net, digits, BeckmanBarycenter(), eps=eps, norm=norm, quick=True, n=40)
     assert isinstance(found, Checks) and not found.alarms, found.alarms
-    assert len({(o['network'], o['defence']) for o in found}) == 2
+    assert len({(o['network'], o['defense']) for o in found}) == 2
 
 
 def test_masked(net, digits):
     "Rounding, noise and saturation fire, each the checks that are for it (noise, attacked by EOT, only the one for randomness), and the bare network beside them stays silent."
     found = sanity_checks(net, digits, {'round': Round(), 'noise': Noise()}, eps=.1, quick=True, n=60)
-    by = {d: alarms(Checks(o for o in found if o['defence'] == d)) for d in ('none', 'round', 'noise')}
+    by = {d: alarms(Checks(o for o in found if o['defense'] == d)) for d in ('none', 'round', 'noise')}
     assert not by['none']
     assert by['round'] >= {'black-box', 'straight-through', 'end to end', 'zero gradients', 'down to chance', 'AutoAttack: zero gradients'}
     assert by['noise'] == {'batch size'}
@@ -132,7 +133,7 @@ def test_within():
     "Counts of images that are too far, outside [0,1] and not finite, in every norm."
     x = torch.full((3, 1, 4, 4), .5)
     for norm, eps in (('Linf', .1), ('L2', .4), ('L1', 1.6)):
-        assert within(x + .1, x, Budget(eps, norm))['far'] == 0
-        assert within(x + .11, x, Budget(eps, norm))['far'] == 3
+        assert within(x + .1, x, ThreatModel(eps, norm))['far'] == 0
+        assert within(x + .11, x, ThreatModel(eps, norm))['far'] == 3
     bad = x.clone(); bad[0, 0, 0, 0] = float('inf'); bad[1] = 1.2
-    assert (lambda o: (o['range'], o['not_finite']))(within(bad, x, Budget(1.))) == (1, 1)
+    assert (lambda o: (o['range'], o['not_finite']))(within(bad, x, ThreatModel(1.))) == (1, 1)

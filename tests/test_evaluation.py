@@ -11,10 +11,13 @@ torch = pytest.importorskip('torch')
 from torch import nn
 
 from conftest import ROOT
-from beckman_nb import evaluate
-from beckman_nb.attacks import RandomBarycenter
-from beckman_nb.evaluate import Budget, attack_all, autoattack_package, over_seeds, robustness, under_attack
-from beckman_nb.state import load_piece
+from beckman_nb.evaluate import robustness as evaluate
+from beckman_nb.layers import RandomBarycenter
+from beckman_nb.evaluate.autoattack import attack_all, autoattack_package, under_attack
+from beckman_nb.evaluate.robustness import robustness
+from beckman_nb.stats import over_seeds
+from beckman_nb.threat import ThreatModel
+from beckman_nb.runs import load_piece
 
 torch.set_num_threads(1)
 warnings.filterwarnings('ignore', message='.*torch.jit.*')
@@ -25,7 +28,7 @@ import os, sys, time, warnings
 warnings.filterwarnings('ignore')
 import torch
 from torch import nn
-from beckman_nb.evaluate import robustness
+from beckman_nb.evaluate.robustness import robustness
 torch.set_num_threads(1)
 
 def toy(n=12, k=5, seed=2):
@@ -36,13 +39,13 @@ def toy(n=12, k=5, seed=2):
     with torch.no_grad(): return net, x, net(x).argmax(1)
 
 class Round(nn.Module):
-    "A defence that hides its gradient"
+    "A defense that hides its gradient"
     def forward(self, x): return (8*x).round()/8
 
 net, x, y = toy()
 other = toy(seed=3)[0]
 def run(**kw):
-    "Two networks, a defence, the controls: 48 images' worth of tiny pieces"
+    "Two networks, a defense, the controls: 48 images' worth of tiny pieces"
     kw = {**dict(eps=.06, quick=True, block_size=4, progress=False, keep_images=True), **kw}
     return robustness({'net': net, 'other': other}, (x, y), {'round': Round()}, **kw)
 def essence(res): return dict(rows=res.rows, right=res.right, flags=res.flags, images=res.images)
@@ -62,14 +65,14 @@ def same(a, b):
 def check_laws(res):
     "What must hold for every row of every table"
     assert any(p == 'adaptive' for *_,p in res.right)
-    for net,defence,protocol in res.right:
-        row = res.row(net, defence, protocol)
-        assert row['n'] == len(res.right[net, defence, protocol]) and row['lo'] <= row['accuracy'] <= row['hi']
+    for net,defense,protocol in res.right:
+        row = res.row(net, defense, protocol)
+        assert row['n'] == len(res.right[net, defense, protocol]) and row['lo'] <= row['accuracy'] <= row['hi']
         assert row['max_perturbation'] <= row['eps']*(1 + 1e-4) + 1e-6
         if protocol != 'adaptive': continue
-        adaptive = res.right[net, defence, protocol]
-        for p in ('oblivious', 'clean') if defence != 'none' else ('undefended', 'clean'):
-            if (net, defence, p) in res.right: assert (adaptive <= res.right[net, defence, p]).all(), (net, defence, p)
+        adaptive = res.right[net, defense, protocol]
+        for p in ('oblivious', 'clean') if defense != 'none' else ('undefended', 'clean'):
+            if (net, defense, p) in res.right: assert (adaptive <= res.right[net, defense, p]).all(), (net, defense, p)
 
 
 def caught(f):
@@ -141,7 +144,7 @@ def test_killed_at_ten_random_moments(run_python, tmp_path, whole):
 
 # ---------------------------------------------------------------- two processes
 TWO = SETUP + '''
-from beckman_nb.state import processes
+from beckman_nb.runs import processes
 with processes() as (rank, world):
     res = run(folder=sys.argv[1])
     torch.save([world, res.rows, res.right, res.flags, res.images], f'{sys.argv[2]}.{rank}')
@@ -229,7 +232,7 @@ def test_out_of_time_reports_complete_blocks(tmp_path, monkeypatch, whole):
 
 
 def test_folder_of_another_run(tmp_path):
-    "Images, budget, blocks, weights and defences are what a folder belongs to."
+    "Images, budget, blocks, weights and defenses are what a folder belongs to."
     run(folder=tmp_path, controls=False)
     for kw in (dict(eps=.05), dict(seed=1), dict(block_size=6), dict(n=8), dict(norm='L2', eps=.06), dict(quick=False)):
         with pytest.raises(ValueError, match='folder: .*another run'): run(folder=tmp_path, controls=False, **kw)
@@ -305,8 +308,8 @@ def test_a_model_that_breaks_down_loses_nothing(tmp_path):
     assert res.rows == want.rows
 
 
-# ---------------------------------------------------------------- random defences, versions, norms, seeds
-def test_random_defence_is_attacked_with_eot():
+# ---------------------------------------------------------------- random defenses, versions, norms, seeds
+def test_random_defense_is_attacked_with_eot():
     "It is flagged, its rows say how it was attacked and judged, and a seed makes it repeatable."
     class Shift(nn.Module):
         def forward(self, x): return x.roll(int(torch.randint(-1, 2, ())), -1)
@@ -316,7 +319,7 @@ def test_random_defence_is_attacked_with_eot():
     torch.manual_seed(2); two = go()
     check_laws(one)
     same(one, two)
-    assert {f['defence'] for f in one.flags if f['check'] == 'random'} == {'random shift', 'barycenter'}
+    assert {f['defense'] for f in one.flags if f['check'] == 'random'} == {'random shift', 'barycenter'}
     for d in ('random shift', 'barycenter'):
         row = one.row('model', d)
         assert row['version'] == 'rand' and 'EOT' in row['attack'] and 'mean logits of 20 draws' in row['attack']
@@ -341,7 +344,7 @@ def test_equals_autoattack(norm, eps, version, monkeypatch):
     "On each block, the images of `run_standard_evaluation` with the same seed, bit for bit."
     make, package = evaluate.auto_attack, autoattack_package()
     monkeypatch.setattr(evaluate, 'auto_attack', lambda *a, **k: few(make(*a, **k)))
-    budget = Budget(eps, norm, version, seed=3)
+    budget = ThreatModel(eps, norm, version, seed=3)
     with under_attack(net):
         for block in (slice(0, 6), slice(6, 12)):
             theirs = few(package.AutoAttack(net, norm=norm, eps=eps, seed=3, version=version))

@@ -12,7 +12,7 @@ from PIL import Image
 
 import beckman_nb
 from beckman_nb._modidx import d as index
-from beckman_nb.callback import AdversarialTraining, BeckmanTraining, RobustAccuracy
+from beckman_nb.train.callback import AdversarialTraining, BeckmanTraining, RobustAccuracy
 from beckman_nb.data import get_dls
 from beckman_nb.models import small_cnn
 
