@@ -113,7 +113,7 @@ def test_unlisted_page(project):
 
 GOOD = (md('# Title\n> A promise'), code('#| default_exp a'), code('#| export\nimport math'),
         code('#| export\ndef f(\n    x, # a number\n)->float: # its root\n    "Root of x."\n    return math.sqrt(x)'),
-        code('#| hide\nnbdev_export()'))
+        code(load('check_notebooks').LAST))
 
 
 def test_good_notebook(tmp_path):
