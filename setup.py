@@ -18,6 +18,13 @@ def lines(key):
     return [o.strip() for o in cfg.get(key, '').splitlines() if o.strip() and not o.strip().startswith('#')]
 
 
+def addresses():
+    "The addresses that `settings.ini` has, as keywords of `setup`: an empty one leaves no field in the metadata."
+    site = cfg['doc_host'] + cfg['doc_baseurl']
+    fields = dict(author_email=cfg['author_email'], url=cfg['git_url'], project_urls={'Documentation': site} if site else None)
+    return {key: value for key, value in fields.items() if value}
+
+
 setup(
     name=cfg['lib_name'],
     version=cfg['version'],
@@ -25,9 +32,7 @@ setup(
     long_description=(here/'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     author=cfg['author'],
-    author_email=cfg['author_email'],
-    url=cfg['git_url'],
-    project_urls={'Documentation': cfg['doc_host'] + cfg['doc_baseurl']},
+    **addresses(),
     license_expression=cfg['license'],
     license_files=['LICENSE'],
     keywords=cfg['keywords'].split(),
@@ -37,7 +42,8 @@ setup(
         f'Natural Language :: {cfg["language"]}',
         *[f'Programming Language :: Python :: 3.{o}' for o in range(minor, 14)]],
     packages=find_packages(include=[cfg['lib_name'], f'{cfg["lib_name"]}.*']),
-    include_package_data=True,  # what MANIFEST.in names inside the package
+    include_package_data=False,  # `package_data` alone, whatever else lies in the folders
+    package_data={cfg['lib_name']: lines('package_data')},
     python_requires=f'>={cfg["min_python"]}',
     install_requires=lines('requirements'),
     extras_require={'dev': lines('dev_requirements')},

@@ -1,6 +1,7 @@
 "The package's metadata agree with each other and with what the code imports."
-import ast, re, sys
+import ast, re, shutil, subprocess, sys
 from configparser import ConfigParser
+from email import message_from_string
 
 import pytest
 
@@ -57,3 +58,33 @@ def test_metadata():
     except PackageNotFoundError: pytest.skip('beckman_nb is not installed in this environment')
     assert meta['License-Expression'] == CFG['license'] == 'Apache-2.0'
     assert meta['Requires-Python'] == f'>={CFG["min_python"]}'
+
+
+def test_addresses():
+    "Every address is there, be it empty, since nbdev makes up a missing one; a user would be the root of addresses."
+    assert 'user' not in CFG
+    for key in ('git_url', 'doc_host', 'doc_baseurl', 'author_email'): assert key in CFG, key
+
+
+FILES = {'beckman_nb/__init__.py': True, 'beckman_nb/studies/__init__.py': True, 'beckman_nb/weights/a.safetensors': True,
+         'beckman_nb/studies/results/a.json': True, 'beckman_nb/studies/weights/a.safetensors': False, 'nbs/a.ipynb': False}
+
+
+def test_package_data(tmp_path):
+    "Wheel and source hold the weights and the stored results, not the networks of the studies; no metadata is an empty address."
+    pytest.importorskip('setuptools', '77')
+    for name in ('settings.ini', 'setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE'): shutil.copy(ROOT/name, tmp_path)
+    for name in FILES:
+        (tmp_path/name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path/name).write_text('')
+    run = lambda *args: subprocess.run([sys.executable, 'setup.py', '--quiet', *args], cwd=tmp_path, check=True, capture_output=True)
+    run('build_py', '--build-lib', 'built')
+    assert {name: (tmp_path/'built'/name).exists() for name in FILES} == FILES
+    run('sdist', '--formats', 'tar', '--dist-dir', 'source')
+    shutil.unpack_archive(next((tmp_path/'source').iterdir()), tmp_path/'unpacked')
+    inside = next((tmp_path/'unpacked').iterdir())
+    assert {name: (inside/name).exists() for name in FILES} == FILES
+    meta = message_from_string((inside/'PKG-INFO').read_text(encoding='utf-8'))
+    assert meta['License-Expression'] == CFG['license']
+    for key, value in (('Home-page', CFG['git_url']), ('Author-email', CFG['author_email']), ('Project-URL', CFG['doc_host'])):
+        assert (key in meta) == bool(value), f'{key}: {meta[key]}'

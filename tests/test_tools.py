@@ -1,5 +1,6 @@
 "The docs tools: what the pandoc stand-in makes of a small project, and that each check fails on what it is for."
-import importlib.util, json, subprocess, sys
+import importlib.util, json, shutil, subprocess, sys
+from types import ModuleType
 
 import pytest
 
@@ -11,7 +12,12 @@ DOT = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAW
 
 def load(name):
     "Import a script of tools/."
-    spec = importlib.util.spec_from_file_location(name, ROOT/'tools'/f'{name}.py')
+    return run_file(name, ROOT/'tools'/f'{name}.py')
+
+
+def run_file(name, path):
+    "Import the Python file `path` as the module `name`."
+    spec = importlib.util.spec_from_file_location(name, path)
     mod = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(mod)
     return mod
@@ -27,7 +33,7 @@ def write_nb(path, *cells): path.write_text(json.dumps(dict(cells=cells, metadat
 
 PAGE = (
     raw('---\noutput-file: page.html\ntitle: A page\ndescription: A promise\n---'),
-    md('See @fig-a, @tbl-t, @eq-e and @sec-s. Link [other](02_other.ipynb#two).'),
+    md('See @fig-a, @tbl-t, @eq-e and @sec-s. Link [other](02_other.ipynb#two), [deep](deep/03_below.ipynb), [`g`](/deep/below.html#g).'),
     md('## A section {#sec-s}\n\n$$ a = \\|b\\| $$ {#eq-e}'),
     md('::: {.callout-tip title="A tip"}\nUse it.\n:::'),
     code('#| label: fig-a\n#| fig-cap: "A caption"\n#| fig-alt: "A dot"\nplot()', shown(image_png=DOT)),
@@ -35,14 +41,27 @@ PAGE = (
     code('print(1)', stdout('printed\n')))
 
 
+SOURCE = '[source](/blob/main/a/g.py#L3){target="_blank" style="float:right"}'
+BELOW = (
+    raw('---\noutput-file: below.html\ntitle: Below\n---'),
+    code('#| output: asis\n#| echo: false\nshow_doc(g)', shown(text_markdown=f'---\n\n{SOURCE}\n\n### g\n\nWhat g does.')),
+    md('The number in [`f`](/page.html#sec-s), in [`g`](/deep/below.html#g), in [`g.send`](/deep/below.html#g.send), in '
+       '[`_h`](/page.html#_h). [Up](../01_page.ipynb#fig-a).'))
+
+
 @pytest.fixture
 def project(tmp_path):
-    "A small project: two pages, an index and a configuration."
+    "A small project: two pages, one below them, an index and a configuration; nbdev's links as they are without an address."
+    shutil.copyfile(ROOT/'nbs'/'links.lua', tmp_path/'links.lua')
+    (tmp_path/'deep').mkdir()
+    write_nb(tmp_path/'deep'/'03_below.ipynb', *BELOW)
     write_nb(tmp_path/'01_page.ipynb', *PAGE)
     write_nb(tmp_path/'02_other.ipynb', raw('---\noutput-file: other.html\ntitle: Other\n---'), md('## Two\n\n[back](01_page.ipynb)'))
     write_nb(tmp_path/'index.ipynb', raw('---\noutput-file: index.html\ntitle: Index\n---'), md('Hello'))
     (tmp_path/'_quarto.yml').write_text('project: {type: website, output-dir: _docs}\nformat: {html: {toc: true}}\n'
-        'website: {title: T, sidebar: {contents: [index.ipynb, {section: S, contents: [01_page.ipynb, 02_other.ipynb]}]}}\n')
+        'execute: {warning: false}\nfilters: [links.lua]\n'
+        'website: {title: T, site-url: "", repo-url: "", sidebar: {contents: [index.ipynb, {section: S, contents: '
+        '[01_page.ipynb, 02_other.ipynb, deep/03_below.ipynb]}]}}\n')
     return tmp_path
 
 
@@ -61,8 +80,42 @@ def test_site(project):
     page = (project/'_docs'/'page.html').read_text()
     for part in ('href="#fig-a" class="xref">Figure 1<', 'href="#tbl-t" class="xref">Table 1<', 'class="xref">Equation 1<',
                  'class="xref">A section<', '<figcaption>Figure 1: A caption', 'alt="A dot"', 'Table 1: A table', '<math ',
-                 'callout callout-tip', 'href="other.html#two"', '>printed', 'aria-current="page">A page'): assert part in page, part
+                 'callout callout-tip', 'href="other.html#two"', '>printed', 'aria-current="page">A page',
+                 'href="deep/below.html">deep<', 'href="deep/below.html#g"'): assert part in page, part
     assert problems(project/'_docs') == []
+
+
+def test_links_without_address(project):
+    "A leading slash is the site's root at every depth, and a link to a source that is nowhere is left out."
+    assert quarto(project).returncode == 0
+    page = (project/'_docs'/'deep'/'below.html').read_text()
+    for part in ('href="../page.html#sec-s"><code>f<', 'href="below.html#g"><code>g<', 'href="below.html#g"><code>g.send<',
+                 'href="../page.html"><code>_h<', 'href="../page.html#fig-a">Up<', 'href="../index.html"', '<h3 id="g">g</h3>'):
+        assert part in page, part
+    for part in ('blob', '>source<', 'href="/', '<p></p>'): assert part not in page, part
+
+
+def test_links_with_address(project):
+    "With an address the links to the source stay, and those to the site still become pages."
+    site = 'https://example.org/lib'
+    config = (project/'_quarto.yml').read_text().replace('site-url: ""', f'site-url: "{site}"')
+    (project/'_quarto.yml').write_text(config)
+    below = json.dumps(BELOW).replace('(/blob', '(https://example.org/blob').replace('(/', f'({site}/')
+    write_nb(project/'deep'/'03_below.ipynb', *json.loads(below))
+    assert quarto(project).returncode == 0
+    page = (project/'_docs'/'deep'/'below.html').read_text()
+    for part in ('href="https://example.org/blob/main/a/g.py#L3"', 'href="../page.html#sec-s"><code>f<', 'href="below.html#g"><code>g<'):
+        assert part in page, part
+    assert problems(project/'_docs') == []
+
+
+def test_warnings(project):
+    "What was written to stderr is left out by one setting, unless the cell says otherwise."
+    said = dict(output_type='stream', name='stderr', text='a warning\n')
+    write_nb(project/'01_page.ipynb', *PAGE, code('f()', said), code('#| warning: true\nf()', dict(said, text='meant to be seen\n')))
+    assert quarto(project).returncode == 0
+    page = (project/'_docs'/'page.html').read_text()
+    assert 'a warning' not in page and 'meant to be seen' in page
 
 
 def test_readme(project):
@@ -71,7 +124,8 @@ def test_readme(project):
     assert res.returncode == 0, res.stderr
     text = (project/'_docs'/'README.md').read_text()
     for part in ('# A page', '> A promise', 'See Figure 1, Table 1, Equation 1', '*Figure 1: A caption*', '> [!TIP]', '``` math',
-                 '![A dot](01_page_files/figure-commonmark/fig-a-output-1.png)', '(nbs/02_other.ipynb#two)', '    printed'):
+                 '![A dot](01_page_files/figure-commonmark/fig-a-output-1.png)', '(nbs/02_other.ipynb#two)', '    printed',
+                 '[deep](nbs/deep/03_below.ipynb)', '[`g`](nbs/deep/03_below.ipynb)'):
         assert part in text, part
     assert (project/'_docs'/'01_page_files'/'figure-commonmark'/'fig-a-output-1.png').exists()
 
@@ -80,6 +134,8 @@ def test_readme(project):
     (md('See @fig-none.'), 'unresolved cross reference: ?@fig-none'),
     (md('[x](missing.html)'), 'link to a missing file: missing.html'),
     (md('[x](02_other.ipynb#three)'), 'link to a missing anchor: other.html#three'),
+    (md('[x](deep/03_below.ipynb#three)'), 'link to a missing anchor: deep/below.html#three'),
+    (md('[x](/deep/missing.html)'), 'link to a missing file: deep/missing.html'),
     (md('![dot](missing.png)'), 'picture or style to a missing file: missing.png'),
     (code('plot()', shown(image_png=DOT)), 'picture without alternative text'),
     (code('#| output: asis\nshow_doc(f)', shown(text_markdown='### f\n\na\n\n### f\n\nb')), 'documented 2 times: f'),
@@ -104,9 +160,89 @@ def test_render_fails(project, cell, problem):
     assert res.returncode != 0 and problem in res.stderr, res.stderr
 
 
+MODULE = """
+from functools import cached_property
+import torch
+from fastai.callback.core import Callback
+from fastai.learner import Learner
+from fastcore.basics import patch
+__all__ = ['f', 'Thing', 'Net', 'Watch', 'limit']
+limit = 3
+def f(): pass
+class Thing:
+    def __init__(self): pass
+    def done(self): pass
+    def missing(self): pass
+    @property
+    def size(self): return 1
+    @cached_property
+    def area(self): return 1
+    @classmethod
+    def made(cls): return cls()
+    def _own(self): pass
+class Net(torch.nn.Module):
+    def forward(self, x): return x
+    def extra_repr(self): return ''
+    def certify(self): pass
+class Watch(Callback):
+    def before_batch(self): pass
+    def value(self): pass
+@patch
+def patched(self: Thing): pass
+@patch
+def to_net(self: Learner): pass
+def helper(): pass
+class Inner:
+    def method(self): pass
+"""
+
+
+@pytest.fixture
+def documented(tmp_path):
+    "A function of the names that have an entry: what the check says is missing for the module above."
+    pytest.importorskip('fastai')
+    (tmp_path/'a_lib.py').write_text(MODULE)
+    mod = run_file('a_lib', tmp_path/'a_lib.py')
+    names = ['f', 'Thing', 'Thing.__init__', 'Thing.done', 'Thing.missing', 'Thing.size', 'Thing.area', 'Thing.made', 'Thing._own',
+             'Net', 'Net.forward', 'Net.extra_repr', 'Net.certify', 'Watch', 'Watch.before_batch', 'Watch.value',
+             'Thing.patched', 'Learner.to_net', 'helper', 'Inner', 'Inner.method']
+    index = dict(syms={'a_lib': {f'a_lib.{o}': (f'deep/below.html#{o.lower()}', 'a_lib.py') for o in names}})
+    def _missing(*entries):
+        (tmp_path/'deep').mkdir(exist_ok=True)
+        (tmp_path/'deep'/'below.html').write_text(''.join(f'<h3 id="{o.lower()}">{o}</h3>' for o in entries))
+        return {p.rpartition(' ')[2] for _, p in load('check_docs').check_entries(tmp_path, index, load=lambda name: mod)}
+    return _missing
+
+
+def test_entries(documented):
+    "Every public function, class, method and property needs an entry; a class has none for its methods."
+    wanted = {'f', 'Thing', 'Thing.done', 'Thing.missing', 'Thing.size', 'Thing.area', 'Thing.made', 'Thing.patched', 'Net', 'Net.certify',
+              'Watch', 'Watch.value', 'Learner.to_net'}
+    assert documented() == wanted
+    assert documented(*wanted) == set()
+    assert documented('f', 'Thing', 'Net', 'Watch') == wanted - {'f', 'Thing', 'Net', 'Watch'}
+    assert documented(*wanted - {'Thing.missing'}) == {'Thing.missing'}
+
+
+def readme_problems(folder, text):
+    "What the check of the README says about `text`, with an index page beside it."
+    (folder/'README.md').write_text(text)
+    (folder/'page.html').write_text('<h3 id="thing">Thing</h3>')
+    check = load('check_docs')
+    check.settings_url = lambda: 'https://example.org/lib'
+    return [p for _, p in check.check_readme(folder/'README.md', folder)]
+
+
+def test_readme_links(tmp_path):
+    "A link of the README leads to a file, or to an entry: the parent's is not enough."
+    assert readme_problems(tmp_path, '[a](README.md) [b](https://example.org/lib/page.html#thing)') == []
+    for url in ('/page.html', 'nbs/none.ipynb', 'https://example.org/lib/none.html', 'https://example.org/lib/page.html#thing.done'):
+        assert len(readme_problems(tmp_path, f'[a]({url})')) == 1, url
+
+
 def test_unlisted_page(project):
     "A page that the sidebar does not name is found."
-    write_nb(project/'03_more.ipynb', raw('---\noutput-file: more.html\ntitle: More\n---'), md('x'))
+    write_nb(project/'04_more.ipynb', raw('---\noutput-file: more.html\ntitle: More\n---'), md('x'))
     assert quarto(project).returncode == 0
     assert 'not in the sidebar' in problems(project/'_docs')
 
@@ -140,3 +276,54 @@ def test_check_notebooks_fails(tmp_path, cell, problem):
     write_nb(tmp_path/'a.ipynb', *GOOD[:-1], cell, GOOD[-1])
     found = [p for _, p in load('check_notebooks').check_notebook(tmp_path/'a.ipynb')]
     assert any(problem in o for o in found), found
+
+
+def plain(s): return s.replace('·', '')  # a dot keeps the check from finding these here
+
+
+FOREIGN = {kind: plain(text) for kind, text in {
+    'address': 'see ht·tps://somewhere.org/x', 'an insecure one': 'ht·tp://somewhere.org', 'a made-up one': 'ht·tps://%(user)s/x',
+    'site': 'someone.git·hub.io', 'repository': 'git·@git·hub.com:someone/lib', 'repository without https': 'git·hub.com/someone/lib',
+    'pip': 'pip install git·+ssh:somewhere', 'mail': 'someone@users.no·reply.example', 'mail to a person': 'someone·@somewhere.org',
+    'index': 'pip install ·beckman_nb', 'index, one extra': "pip install -U '·beckman-nb[dev]>=1' fastai",
+    'index, by uv': 'uv add ·beckman_nb'}.items()}
+FINE = ['https://arxiv.org/abs/2301.01495', 'pip install .', "pip install -e '.[dev]'", 'pip install dist/beckman_nb-0.0.1-py3-none-any.whl',
+        'pip install numba && beckman_demo', 'a @ b.T', '@patch', 'cd beckman_nb && pip install .', 'beckman_nb.program', 'see https://arxiv.org.']
+
+
+@pytest.mark.parametrize('text', FINE)
+def test_own_addresses(tmp_path, text):
+    "Citations, and installing the checkout or the built wheel."
+    (tmp_path/'a.md').write_text(text)
+    check = load('check_addresses')
+    assert [*check.check_file(tmp_path/'a.md', check.ACCEPTED)] == []
+
+
+@pytest.mark.parametrize('kind', FOREIGN)
+def test_foreign_addresses(tmp_path, kind):
+    "Each kind is found: in a text, in the source of a cell and in an output."
+    text, check = FOREIGN[kind], load('check_addresses')
+    (tmp_path/'a.md').write_text(f'one\n{text}\n')
+    write_nb(tmp_path/'a.ipynb', md(text), code('x', stdout(text), shown(text_html=[text])))
+    found = [*check.check_file(tmp_path/'a.md', check.ACCEPTED)]
+    assert found and {place for place, _ in found} == {'line 2'}
+    assert {place for place, _ in check.check_file(tmp_path/'a.ipynb', check.ACCEPTED)} == {'cell 0', 'output of cell 1'}
+
+
+def test_addresses_of_settings(tmp_path):
+    "What settings.ini names is the project's own, and so is what lies below it; a name that only begins alike is not."
+    lib, mail = plain('git·hub.com/us/lib'), plain('us·@lib.org')
+    (tmp_path/'settings.ini').write_text(plain(f'[DEFAULT]\ngit_url = ht·tps://{lib}\ndoc_host =\nauthor_email = {mail}\n'))
+    check = load('check_addresses')
+    known = check.own(tmp_path/'settings.ini')
+    assert known == [lib, mail]
+    for text in (lib, f'{lib}/blob/main', mail): assert [*check.find(plain(f'ht·tps://{text}'), known)] == [], text
+    for text in (f'{lib}2', f'{lib}.other', lib.rpartition('/')[0]): assert [*check.find(plain(f'ht·tps://{text}'), known)], text
+
+
+def test_pictures_hold_no_address(tmp_path):
+    "What a picture's code looks like is chance, and a binary file has no text."
+    check, chance = load('check_addresses'), plain('git·+abc')
+    write_nb(tmp_path/'a.ipynb', code('plot()', shown(image_png=chance)))
+    (tmp_path/'a.bin').write_bytes(chance.encode() + b'\xff')
+    assert [*check.check_file(tmp_path/'a.ipynb', [])] == [*check.check_file(tmp_path/'a.bin', [])] == []

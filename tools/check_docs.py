@@ -5,9 +5,14 @@
 
 Fails on: a link or picture whose file is missing, an anchor that no element has, an unresolved cross reference, a
 picture without alternative text, an id or documented symbol that occurs twice on a page, math that was not converted,
-anything loaded from another host, a page that the sidebar does not reach, and a notebook that has no page."""
-import html, re, sys
+anything loaded from another host, a page that the sidebar does not reach, a notebook that has no page, and a public
+name without an entry of its own where nbdev's links look for it: each function and class in the `__all__` of a module,
+each public method and property of such a class, and each method patched onto a class of another library. No entry is
+asked for what a class inherits, for names with underscores in front, for `forward` and `extra_repr` of a module, and for
+the events that fastai calls on a callback. (For that the package is imported.)"""
+import html, importlib, inspect, re, sys
 from collections import Counter
+from functools import cached_property
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -24,7 +29,7 @@ class Page(HTMLParser):
     def __init__(self, path):
         super().__init__()
         self.path, self.ids, self.links, self.loads, self.prose, self.bad = path, [], [], [], [], []
-        self.stack, self.symbols, self.nav = [], [], set()
+        self.stack, self.symbols, self.headings, self.nav = [], [], set(), set()
         self.feed(path.read_text(encoding='utf-8'))
 
     def inside(self, *tags): return any(t in tags for t, _ in self.stack)
@@ -49,12 +54,14 @@ class Page(HTMLParser):
     def handle_data(self, data):
         if self.inside('style', 'script'): return
         if self.inside('h3') and self.stack[-1][0] in ('h3', 'code'): self.symbols.append(data.strip())
+        if self.inside('h2', 'h3', 'h4', 'h5'): self.headings.add(data.strip())
         if not self.inside('pre', 'code', 'title'): self.prose.append(data)
 
 
 def resolve(page, url, pages, where):
     "What is wrong with the link `url` on `page`, or None."
     path, _, anchor = url.partition('#')
+    if path.startswith('/'): return f"{where} from the host's root: {url}"
     target = (page.path if not path else (page.path.parent/unquote(path.split('?')[0])).resolve())
     if target.is_dir(): target = target/'index.html'
     if not target.exists(): return f'{where} to a missing file: {url}'
@@ -101,6 +108,62 @@ def check_site(docs, nbs=ROOT/'nbs'):
         if rel.with_name(name).as_posix() not in made: yield nb, 'notebook without a page'
 
 
+MEMBERS = (property, cached_property, classmethod, staticmethod)
+
+
+def own_members(cls):
+    "The public functions and properties that the class itself has: from its body, or patched onto it."
+    for name, o in vars(cls).items():
+        if not name.startswith('_') and (inspect.isfunction(o) or isinstance(o, MEMBERS)): yield name
+
+
+def called_by_others(cls):
+    "The methods that a framework calls, not a reader: those of a module, and the events of a callback."
+    bases = {f'{o.__module__.partition(".")[0]}.{o.__name__}' for o in cls.__mro__}
+    if 'torch.Module' in bases: yield from ('forward', 'extra_repr')
+    if 'fastai.Callback' in bases:
+        from fastai.callback.core import event
+        yield from (o for o in vars(event) if not o.startswith('_'))
+
+
+def wanted(module, syms):
+    "Each name of the imported `module` that needs an entry, and the page for it; `syms` is nbdev's index of the module."
+    package, pages = module.__name__.partition('.')[0], {}
+    for full, (url, _) in syms.items(): pages[full.removeprefix(f'{module.__name__}.')] = url.partition('#')[0]
+    for name in getattr(module, '__all__', []):
+        if name not in pages: continue  # no function or class, or one of another module
+        yield name, pages[name]
+        o = getattr(module, name)
+        if not inspect.isclass(o): continue
+        skipped = {*called_by_others(o)}
+        for member in own_members(o):
+            if member not in skipped: yield f'{name}.{member}', pages.get(f'{name}.{member}', pages[name])
+    for name in pages:
+        cls, _, member = name.partition('.')
+        home = getattr(getattr(module, cls, None), '__module__', package)
+        if member and not member.startswith('_') and home.partition('.')[0] != package: yield name, pages[name]
+
+
+def check_entries(docs, index, load=importlib.import_module):
+    "Every public name of the modules in nbdev's `index` without an entry on its page in `docs`, as (page, problem)."
+    seen, headings = set(), {}
+    for module, syms in index['syms'].items():
+        for name, page in wanted(load(module), syms):
+            if (name, page) in seen: continue
+            seen.add((name, page))
+            if page not in headings: headings[page] = Page(docs/page).headings if (docs/page).exists() else set()
+            if name not in headings[page]: yield docs/page, f'no entry of its own: {name}'
+
+
+def nbdev_index():
+    "nbdev's index of the package in this checkout."
+    from configparser import ConfigParser
+    cfg = ConfigParser(delimiters=['='])
+    cfg.read(ROOT/'settings.ini', encoding='utf-8')
+    sys.path.insert(0, str(ROOT))
+    return importlib.import_module(f'{cfg["DEFAULT"]["lib_path"]}._modidx').d
+
+
 def settings_url():
     "The public address of the site, from settings.ini."
     from configparser import ConfigParser
@@ -121,7 +184,7 @@ def check_readme(path, docs):
         if site and target.startswith(site):
             page = docs/(target[len(site):].strip('/') or 'index.html')
             if not page.exists(): yield path, f'link to a missing page of the site: {url}'
-            elif anchor and not {anchor, anchor.rpartition('.')[0]} & set(Page(page).ids): yield path, f'link to a missing anchor of the site: {url}'
+            elif anchor and anchor not in Page(page).ids: yield path, f'link to a missing anchor of the site: {url}'
         elif target and not EXTERNAL.match(target) and not (path.parent/unquote(target)).exists():
             yield path, f'link to a missing file: {url}'
 
@@ -129,8 +192,11 @@ def check_readme(path, docs):
 def main():
     docs = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT/'_docs')
     if not docs.is_dir(): sys.exit(f'no such folder: {docs}')
-    problems = [*check_site(docs), *check_readme(ROOT/'README.md', docs)]
-    for path, problem in problems: print(f'{path.name}: {problem}')
+    docs = docs.resolve()
+    problems = [*check_site(docs), *check_readme(ROOT/'README.md', docs), *check_entries(docs, nbdev_index())]
+    for path, problem in problems:
+        place = next(path.relative_to(o) for o in (docs, ROOT, path.anchor) if path.is_relative_to(o))
+        print(f'{place}: {problem}')
     n = len(list(docs.rglob('*.html')))
     print(f'{n} pages and the README checked, {len(problems)} problems')
     sys.exit(bool(problems))

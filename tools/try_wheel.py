@@ -3,6 +3,7 @@
 
 Run outside the checkout, in an environment that holds the wheel and what it requires, and nothing else."""
 import importlib, sys, tempfile
+from importlib.metadata import distribution
 from pathlib import Path
 
 import fastai, fastcore, numpy as np, torch
@@ -24,6 +25,17 @@ print(f'Python {sys.version.split()[0]}, torch {torch.__version__}, fastai {fast
 modules = sorted(index['syms'])
 for name in modules: importlib.import_module(name)
 print(f'{len(modules)} modules imported')
+
+wheel = distribution('beckman_nb')
+commands = [o for o in wheel.entry_points if o.group == 'console_scripts']
+for o in commands: assert callable(o.load()), o
+print('commands:', *sorted(o.name for o in commands))
+
+data = [o.as_posix() for o in wheel.files if o.suffix in ('.json', '.safetensors')]
+assert any(o.startswith('beckman_nb/weights/') for o in data), data
+assert not any('/studies/weights/' in o for o in data), data
+assert all(wheel.metadata.get_all(o) is None or all(wheel.metadata.get_all(o)) for o in ('Home-page', 'Author-email', 'Project-URL'))
+print(f'{len(data)} files of data, {sum(o.locate().stat().st_size for o in wheel.files if o.as_posix() in data)/1e6:.1f} MB')
 
 
 def image_files(folder, n=32, size=16):
