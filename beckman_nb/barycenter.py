@@ -6,13 +6,14 @@
 __all__ = ['BarycenterResult', 'beckman_barycenter']
 
 # %% ../nbs/20_barycenter.ipynb #e002
-import torch
 from dataclasses import dataclass, field
 from functools import cached_property
+import torch
 from torch import Tensor
 from .program.beckman import BeckmanParams, relative
-from .program.inputs import check_limits, check_marginals, check_weights
-from .solvers.choose import solve_barycenter, SOLVERS, still_gap, unknowns
+from .program.inputs import check_marginals, check_weights
+from .solvers.adjoint import check_adjoint_iters
+from .solvers.choose import Options, solve_barycenter, still_gap, unknowns
 
 # %% ../nbs/20_barycenter.ipynb #c019
 @dataclass
@@ -42,7 +43,7 @@ class BarycenterResult:
 
     @property
     def primal(self) -> Tensor: # `(B,)` float64
-        "Objective of (P), summed over channels"
+        "Objective of the program, summed over channels"
         return self._judged[1]
 
     @property
@@ -53,35 +54,41 @@ class BarycenterResult:
     def __repr__(self):
         n, c, h, w = self.image.shape
         counts = {m: self.method.count(m) for m in dict.fromkeys(self.method)}
-        return (f"{n} barycenters {c}×{h}×{w}: {', '.join(f'{v} {k}' for k, v in counts.items())}; "
-                f"{int(self.converged.sum())} converged, largest relative gap {relative(self.gap, self.primal).max():.1e}")
+        how = ', '.join(f'{v} {k}' for k, v in counts.items())
+        worst = relative(self.gap, self.primal).max()
+        return (f"{n} barycenters {c}×{h}×{w}: {how}; {int(self.converged.sum())} converged, "
+                f"largest relative gap {worst:.1e}")
 
 # %% ../nbs/20_barycenter.ipynb #c020
 def beckman_barycenter(marginals: Tensor, # `(N,B,C,H,W)`: N views of B images, finite and >= 0 (images: in [0,1]), float32 or float64
                        params: BeckmanParams=BeckmanParams.published(), # the prices of the program
                        weights=None, # `(N,)` or `(N,B)`, positive; 1 for each marginal by default
-                       method: str='auto', # 'auto', 'analytic', or an iterative solver by name
+                       method: str='auto', # 'auto', 'analytic', 'pdhg', 'fused' or 'splitting'
                        tol: float=1e-4, # relative duality gap at which an iterated image is done
                        max_iters: int=10_000, # iterations after which it is returned as it is, with a warning
                        init: BarycenterResult=None, # earlier result with flow and multipliers, to start iterations from
                        return_flow: bool=False, # also return the flow and the cleaned marginals
                        return_dual: bool=False, # also return the multipliers
+                       adjoint_iters: int=5000, # limit of the linear solve behind a gradient where mass moves, >= 0
                       ) -> BarycenterResult: # images with gap, objective, iterations and method of each
     "Beckman barycenters of a batch of images; a `ValueError` names the argument that is wrong"
-    fits = isinstance(marginals, Tensor) and marginals.ndim == 5 and marginals.numel() > 0
-    weights = check_weights(weights, marginals if fits else check_marginals(marginals))   # values are checked by the solver, in its own pass
-    if not isinstance(params, BeckmanParams): raise ValueError(f"params: expected BeckmanParams, got {type(params).__name__}")
-    names = ('auto', 'analytic', *SOLVERS)
-    if method not in names: raise ValueError(f"method: expected one of {names}, got {method!r}")
-    check_limits(tol, max_iters)
-    image, rest, solution, solver = solve_barycenter(marginals, params, weights, method, tol, max_iters, init)
-    iters, methods = torch.zeros(len(image), dtype=torch.int64, device=image.device), ['analytic']*len(image)
+    shaped = isinstance(marginals, Tensor) and marginals.ndim == 5 and marginals.numel() > 0
+    if not shaped: check_marginals(marginals)   # values are checked by the solver, in its own pass
+    weights = check_weights(weights, marginals)
+    if not isinstance(params, BeckmanParams):
+        raise ValueError(f"params: expected BeckmanParams, got {type(params).__name__}")
+    options = Options(method, tol, max_iters)
+    check_adjoint_iters(adjoint_iters)
+    image, rest, solution, solver = solve_barycenter(marginals, weights, params, options, init, adjoint_iters)
+    iters = torch.zeros(len(image), dtype=torch.int64, device=image.device)
+    methods = ['analytic']*len(image)
     if solution is not None:
         iters[rest] = solution.iters
         for i in rest.tolist(): methods[i] = solver
-    result = BarycenterResult(image, iters, methods, tol, evidence=(marginals.detach(), params, weights.detach(), rest, solution))
+    evidence = marginals.detach(), params, weights.detach(), rest, solution
+    result = BarycenterResult(image, iters, methods, tol, evidence=evidence)
     if return_flow or return_dual:
-        with torch.no_grad(): flow, x, d = unknowns(*result.evidence[:3], image.detach(), rest, solution)
+        with torch.no_grad(): flow, x, d = unknowns(*evidence[:3], image.detach(), rest, solution)
         if return_flow: result.flow, result.x = flow, x
         if return_dual: result.multipliers = d
     return result

@@ -32,49 +32,58 @@ from torchvision.datasets import CIFAR10, CIFAR100
 @dataclass(frozen=True, eq=False)
 class Arrays:
     "A classification data set in memory; raises `ValueError` when its parts do not fit together"
-    x_train:torch.Tensor # uint8 (n, C, H, W)
-    y_train:torch.Tensor # int64 (n,), values 0 to c-1
-    x_test:torch.Tensor  # uint8 (m, C, H, W), the official test split in its official order
-    y_test:torch.Tensor  # int64 (m,), values 0 to c-1
-    classes:tuple        # c different names
-    name:str = ''        # what the set is called in tables
+    x_train: torch.Tensor # uint8 (n, C, H, W)
+    y_train: torch.Tensor # int64 (n,), values 0 to c-1
+    x_test: torch.Tensor # uint8 (m, C, H, W), the official test split in its official order
+    y_test: torch.Tensor # int64 (m,), values 0 to c-1
+    classes: tuple       # c different names
+    name: str = ''       # what the set is called in tables
 
     def __post_init__(self):
-        if len(set(self.classes)) != len(self.classes): raise ValueError('`classes` holds a name twice')
-        for split in ('train','test'):
-            x,y = getattr(self, f'x_{split}'),getattr(self, f'y_{split}')
-            if x.dtype != torch.uint8 or x.ndim != 4 or not x.numel():
-                raise ValueError(f'`x_{split}` must be uint8 and (n,C,H,W) with n > 0, not {x.dtype} {tuple(x.shape)}')
-            if y.dtype != torch.int64 or tuple(y.shape) != (len(x),):
-                raise ValueError(f'`y_{split}` must be int64 ({len(x)},), not {y.dtype} {tuple(y.shape)}')
-            if y.min() < 0 or y.max() >= len(self.classes):
-                raise ValueError(f'`y_{split}` must lie in 0 to {len(self.classes)-1}, found {y.min()} to {y.max()}')
-        if self.x_train.shape[1:] != self.x_test.shape[1:]: raise ValueError('`x_train` and `x_test` differ in shape')
+        twice = [name for name, n in Counter(self.classes).items() if n > 1]
+        if twice: raise ValueError(f'classes: expected different names, got {twice[0]!r} twice')
+        for split in ('train', 'test'): self._check(split)
+        want, got = (tuple(x.shape[1:]) for x in (self.x_train, self.x_test))
+        if got != want: raise ValueError(f'x_test: expected images of {want} as in x_train, got {got}')
+
+    def _check(self, split):
+        x, y = getattr(self, f'x_{split}'), getattr(self, f'y_{split}')
+        top = len(self.classes) - 1
+        if x.dtype != torch.uint8 or x.ndim != 4 or not x.numel():
+            raise ValueError(f'x_{split}: expected uint8 (n,C,H,W), n > 0, got {x.dtype} {tuple(x.shape)}')
+        if y.dtype != torch.int64 or tuple(y.shape) != (len(x),):
+            raise ValueError(f'y_{split}: expected int64 ({len(x)},), got {y.dtype} {tuple(y.shape)}')
+        if y.min() < 0 or y.max() > top:
+            raise ValueError(f'y_{split}: expected classes from 0 to {top}, got {y.min()} to {y.max()}')
 
     def __repr__(self):
         shape = '×'.join(map(str, self.x_train.shape[1:]))
-        return f'{self.name or "Arrays"}: {len(self.x_train)} + {len(self.x_test)} images of {shape}, {len(self.classes)} classes'
+        images = f'{len(self.x_train)} + {len(self.x_test)} images of {shape}'
+        return f'{self.name or "Arrays"}: {images}, {len(self.classes)} classes'
 
 # %% ../nbs/40_data.ipynb #c013
 @patch
-def tensors(self:Arrays,
-    split:str='test', # 'test' or 'train'; anything else is a `ValueError`
-    n:int=None        # the first n images; all of them by default
-)->tuple: # float32 images (n,C,H,W) in [0,1] and int64 labels (n,)
+def tensors(self: Arrays,
+    split: str='test', # 'test' or 'train'; anything else is a `ValueError`
+    n: int=None       # the first n images; all of them by default
+) -> tuple: # float32 images (n,C,H,W) in [0,1] and int64 labels (n,)
     "The first `n` images and labels of a split, as a model takes them"
-    if split not in ('train','test'): raise ValueError(f"`split` must be 'train' or 'test', not {split!r}")
-    x,y = getattr(self, f'x_{split}'),getattr(self, f'y_{split}')
-    if n is not None and not 0 < n <= len(x): raise ValueError(f'`n` must lie in 1 to {len(x)}, not {n}')
-    return x[:n].float()/255,y[:n]
+    if split not in ('train', 'test'): raise ValueError(f"split: expected 'test' or 'train', got {split!r}")
+    x, y = getattr(self, f'x_{split}'), getattr(self, f'y_{split}')
+    if n is not None and not 0 < n <= len(x): raise ValueError(f'n: expected 1 to {len(x)}, got {n}')
+    return x[:n].float()/255, y[:n]
 
 # %% ../nbs/40_data.ipynb #c014
 @patch
-def stats(self:Arrays)->tuple: # mean and standard deviation, a list of C floats each, in units of [0,1]
+def stats(self: Arrays) -> tuple: # mean and standard deviation, a list of C floats each, in units of [0,1]
     "Mean and standard deviation of each channel over the training images"
-    counts = torch.stack([torch.bincount(c.reshape(-1), minlength=256) for c in self.x_train.unbind(1)]).double()
-    v,p = torch.arange(256).double()/255,counts/counts.sum(1, keepdim=True)
-    mean = p@v
-    return mean.tolist(),((p@v**2-mean**2).clamp(min=0)**.5).tolist()
+    channels = self.x_train.unbind(1)
+    counts = torch.stack([torch.bincount(c.reshape(-1), minlength=256) for c in channels]).double()
+    v = torch.arange(256).double()/255
+    p = counts/counts.sum(1, keepdim=True)
+    mean = p @ v
+    variance = (p @ v**2 - mean**2).clamp(min=0)
+    return mean.tolist(), (variance**.5).tolist()
 
 # %% ../nbs/40_data.ipynb #c018
 def _balanced(y, n, seed):
@@ -83,179 +92,219 @@ def _balanced(y, n, seed):
     counts = torch.bincount(y)
     by_class = y[perm].argsort(stable=True)
     rank = torch.empty(len(y), dtype=torch.int64)
-    rank[by_class] = torch.arange(len(y)) - (counts.cumsum(0)-counts).repeat_interleave(counts)
+    first = (counts.cumsum(0) - counts).repeat_interleave(counts)
+    rank[by_class] = torch.arange(len(y)) - first
     return perm[rank.argsort(stable=True)[:n]].sort().values
 
 # %% ../nbs/40_data.ipynb #c019
 @patch
-def subset(self:Arrays,
-    n_train:int=None, # number of training images, drawn evenly from the classes; all by default
-    n_test:int=None,  # number of test images, the first ones; all by default
-    seed:int=0        # of the draw
-)->Arrays: # `ValueError` when there are not that many
+def subset(self: Arrays,
+    n_train: int=None, # number of training images, drawn evenly from the classes; all by default
+    n_test: int=None, # number of test images, the first ones; all by default
+    seed: int=0       # of the draw
+) -> Arrays: # `ValueError` when there are not that many
     "Fewer images: the training split balanced over the classes, the test split from its start"
-    for arg,n,top in (('n_train',n_train,len(self.x_train)),('n_test',n_test,len(self.x_test))):
-        if n is not None and not 0 < n <= top: raise ValueError(f'`{arg}` must lie in 1 to {top}, not {n}')
+    for name, n, top in (('n_train', n_train, len(self.x_train)), ('n_test', n_test, len(self.x_test))):
+        if n is not None and not 0 < n <= top: raise ValueError(f'{name}: expected 1 to {top}, got {n}')
     keep = slice(None) if n_train is None else _balanced(self.y_train, n_train, seed)
     return replace(self, x_train=self.x_train[keep], y_train=self.y_train[keep],
                    x_test=self.x_test[:n_test], y_test=self.y_test[:n_test])
 
 # %% ../nbs/40_data.ipynb #c021
 @patch
-def resize(self:Arrays,
-    size:int # side of the square images that come out, in pixels
-)->Arrays: # `ValueError` when size < 1
+def resize(self: Arrays,
+    size: int # side of the square images that come out, in pixels
+) -> Arrays: # `ValueError` when size < 1
     "All images resampled to `size`×`size`: bilinear, with antialiasing where they shrink"
-    if size < 1: raise ValueError(f'`size` must be at least 1, not {size}')
-    if tuple(self.x_train.shape[-2:]) == (size,size): return self
-    def f(x):
-        out = [F.interpolate(o.float(), (size,size), mode='bilinear', antialias=True) for o in x.split(1024)]
-        return torch.cat([o.round_().clamp_(0,255).byte() for o in out])
-    return replace(self, x_train=f(self.x_train), x_test=f(self.x_test))
+    if size < 1: raise ValueError(f'size: expected a side of at least 1, got {size}')
+    if tuple(self.x_train.shape[-2:]) == (size, size): return self
+    def resized(x):
+        out = [F.interpolate(o.float(), (size, size), mode='bilinear', antialias=True) for o in x.split(1024)]
+        return torch.cat([o.round_().clamp_(0, 255).byte() for o in out])
+    return replace(self, x_train=resized(self.x_train), x_test=resized(self.x_test))
 
 # %% ../nbs/40_data.ipynb #c026
 def _digits():
     "scikit-learn's digits at 32×32, one channel, with a fixed stratified split"
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
-    x,y = load_digits(return_X_y=True)
-    x = torch.tensor(x, dtype=torch.float32).reshape(-1,1,8,8) * (255/16)
-    x = F.interpolate(x, (32,32), mode='bilinear').round().clamp(0,255).byte()
-    tr,te = train_test_split(np.arange(len(y)), test_size=360, random_state=0, stratify=y)
+    x, y = load_digits(return_X_y=True)
+    x = torch.tensor(x, dtype=torch.float32).reshape(-1, 1, 8, 8) * (255/16)
+    x = F.interpolate(x, (32, 32), mode='bilinear').round().clamp(0, 255).byte()
+    tr, te = train_test_split(np.arange(len(y)), test_size=360, random_state=0, stratify=y)
     y = torch.as_tensor(y, dtype=torch.int64)
     return Arrays(x[tr], y[tr], x[te], y[te], tuple('0123456789'), 'digits')
 
 # %% ../nbs/40_data.ipynb #c030
 def data_root(
     root=None # folder that holds the data sets; default: the variable `BECKMAN_DATA`, then fastai's data folder
-)->Path: # `FileNotFoundError` when `root` or `BECKMAN_DATA` names no folder; fastai's own need not exist yet
+) -> Path: # `FileNotFoundError` when `root` or `BECKMAN_DATA` names no folder; fastai's own need not exist yet
     "The folder in which data sets are looked for"
     named = root or os.environ.get('BECKMAN_DATA')
     if not named: return fastai_path('data')
     folder = Path(named).expanduser()
-    if not folder.is_dir(): raise FileNotFoundError(f'{"`root`" if root else "BECKMAN_DATA"}: there is no folder {folder}')
+    who = 'root' if root else 'BECKMAN_DATA'
+    if not folder.is_dir(): raise FileNotFoundError(f'{who}: expected a folder that exists, got {folder}')
     return folder
 
 # %% ../nbs/40_data.ipynb #c035
-_cifar = {'cifar10':CIFAR10, 'cifar100':CIFAR100}
+_cifar = {'cifar10': CIFAR10, 'cifar100': CIFAR100}
 
 def _load_cifar(name, root, download):
     "CIFAR by torchvision's loader, which compares every file with its official md5 sum"
     cls = _cifar[name]
     if root.name == cls.base_folder: root = root.parent
     folder = root/cls.base_folder
-    there,new,hint = folder.is_dir(),not root.exists(),f'get {cls.url} and unpack it in {root}'
+    there = folder.is_dir()
+    new = not root.exists()
+    hint = f'get {cls.url} and unpack it in {root}'
     if not there and not download: raise FileNotFoundError(f'no {name}: looked for {folder}; {hint}')
-    try: tr,te = (cls(str(root), train=t, download=not there and t) for t in (True,False))
-    except (OSError,RuntimeError) as e:
+    try:
+        train = cls(str(root), train=True, download=not there)
+        test = cls(str(root), train=False)
+    except (OSError, RuntimeError) as e:
         if new and root.is_dir() and not any(root.iterdir()): root.rmdir()
-        if there: raise ValueError(f'{name} in {folder} is incomplete or damaged ({e}); delete the folder, then {hint}') from e
-        raise FileNotFoundError(f'no {name}: looked for {folder} and could not download it ({e}); {hint}') from e
-    x = [torch.from_numpy(o.data).permute(0,3,1,2).contiguous() for o in (tr,te)]
-    y = [torch.tensor(o.targets) for o in (tr,te)]
-    return Arrays(x[0], y[0], x[1], y[1], tuple(tr.classes), name)
+        if there:
+            advice = f'delete the folder, then {hint}'
+            raise ValueError(f'{name} in {folder} is incomplete or damaged ({e}); {advice}') from e
+        failed = f'looked for {folder} and could not download it ({e})'
+        raise FileNotFoundError(f'no {name}: {failed}; {hint}') from e
+    x = [torch.from_numpy(o.data).permute(0, 3, 1, 2).contiguous() for o in (train, test)]
+    y = [torch.tensor(o.targets) for o in (train, test)]
+    return Arrays(x[0], y[0], x[1], y[1], tuple(train.classes), name)
 
 # %% ../nbs/40_data.ipynb #c043
-_archives = ('.tar','.tar.gz','.tgz','.zip')
+_archives = ('.tar', '.tar.gz', '.tgz', '.zip')
+
+def _read_zip(path):
+    with zipfile.ZipFile(path) as z: return {n: z.read(n) for n in z.namelist() if not n.endswith('/')}
+
+def _read_tar(path):
+    with tarfile.open(path) as t: return {m.name: t.extractfile(m).read() for m in t if m.isfile()}
 
 def _files(path):
     "`{relative name: bytes or Path}` of everything in a folder or an archive"
     if path.is_dir(): return {p.relative_to(path).as_posix(): p for p in path.rglob('*') if p.is_file()}
-    try:
-        if path.suffix == '.zip':
-            with zipfile.ZipFile(path) as z: return {n: z.read(n) for n in z.namelist() if not n.endswith('/')}
-        with tarfile.open(path) as t: return {m.name: t.extractfile(m).read() for m in t if m.isfile()}
-    except (tarfile.TarError,zipfile.BadZipFile,EOFError,OSError) as e:
-        raise ValueError(f'{path} cannot be read as an archive ({e}); it may be an unfinished download') from e
+    try: return _read_zip(path) if path.suffix == '.zip' else _read_tar(path)
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as e:
+        advice = 'it may be an unfinished download'
+        raise ValueError(f'{path} cannot be read as an archive ({e}); {advice}') from e
+
+def _bytes(file): return file if isinstance(file, bytes) else file.read_bytes()
 
 def _decode(named):
     "The pixels (H,W,3) of a `(name, bytes or Path)`"
-    name,raw = named
-    try: return np.asarray(Image.open(io.BytesIO(raw if isinstance(raw, bytes) else raw.read_bytes())).convert('RGB'))
+    name, file = named
+    try: return np.asarray(Image.open(io.BytesIO(_bytes(file))).convert('RGB'))
     except OSError as e: raise ValueError(f'{name} is not a readable image ({e})') from e
 
 # %% ../nbs/40_data.ipynb #c045
 def _decode_all(named):
     "uint8 (n,3,H,W) from pairs of name and bytes; `ValueError` when the sizes differ"
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as ex:
-        it = ex.map(_decode, named)
-        ims = list(progress_bar(it, total=len(named), leave=False) if len(named) > 5000 else it)
-    odd = [n for (n,_),im in zip(named,ims) if im.shape != ims[0].shape]
+        decoded = ex.map(_decode, named)
+        if len(named) > 5000: decoded = progress_bar(decoded, total=len(named), leave=False)
+        ims = list(decoded)
+    odd = [n for (n, _), im in zip(named, ims) if im.shape != ims[0].shape]
     if odd: raise ValueError(f'{odd[0]} differs in size from {named[0][0]}')
-    return torch.from_numpy(np.stack(ims)).permute(0,3,1,2).contiguous()
+    return torch.from_numpy(np.stack(ims)).permute(0, 3, 1, 2).contiguous()
 
 # %% ../nbs/40_data.ipynb #c046
 def _class_names(wnids, words):
     "One name for each WordNet id: its first word where `words` knows one and no other class has it"
-    known = dict(l.split('\t', 1) for l in words.splitlines() if '\t' in l)
+    known = dict(line.split('\t', 1) for line in words.splitlines() if '\t' in line)
     first = [known.get(w, w).split(',')[0].strip() for w in wnids]
-    return tuple(f if n==1 else f'{f} ({w})' for w,f,n in zip(wnids, first, map(Counter(first).get, first)))
+    counts = Counter(first)
+    return tuple(name if counts[name] == 1 else f'{name} ({w})' for w, name in zip(wnids, first))
 
 # %% ../nbs/40_data.ipynb #c048
 _annotations = 'val/val_annotations.txt'
 
+def _layout(path):
+    "The files of Tiny ImageNet's folder, by their names in it, wherever it lies in a folder or archive"
+    files = _files(path)
+    found = [n for n in files if n == _annotations or n.endswith('/' + _annotations)]
+    if not found:
+        raise ValueError(f'{path} holds no {_annotations}: it is not Tiny ImageNet in the official layout')
+    top = found[0].removesuffix(_annotations)
+    return {n.removeprefix(top): file for n, file in files.items() if n.startswith(top)}
+
 def _load_tiny(path):
     "Tiny ImageNet from a folder or archive in the official layout"
-    files = _files(path)
-    top = next((n[:-len(_annotations)] for n in files if n == _annotations or n.endswith('/'+_annotations)), None)
-    if top is None: raise ValueError(f'{path} holds no {_annotations}: it is not Tiny ImageNet in the official layout')
-    files = {n[len(top):]: f for n,f in files.items() if n.startswith(top)}
-    text = lambda n: (f if isinstance(f:=files.get(n, b''), bytes) else f.read_bytes()).decode()
+    files = _layout(path)
+    def text(name): return _bytes(files.get(name, b'')).decode()
     train = sorted(n for n in files if n.startswith('train/') and n.endswith('.JPEG'))
-    val = [('val/images/'+l.split('\t')[0],l.split('\t')[1]) for l in text(_annotations).splitlines() if l.strip()]
+    val = [line.split('\t')[:2] for line in text(_annotations).splitlines() if line.strip()]
+    val = [('val/images/' + name, w) for name, w in val]
     wnids = sorted({n.split('/')[1] for n in train})
-    lost = [n for n,w in val if n not in files or w not in wnids]
+    lost = [n for n, w in val if n not in files or w not in wnids]
     if not train or not val or lost:
-        raise ValueError(f'{path} is damaged: {len(train)} training images, {len(val)} annotations, {len(lost)} of them without image or class {lost[:1]}')
-    num = {w:i for i,w in enumerate(wnids)}
-    x = [_decode_all([(n,files[n]) for n in names]) for names in (train,[n for n,_ in val])]
-    y = [torch.tensor([num[w] for w in ws]) for ws in ([n.split('/')[1] for n in train],[w for _,w in val])]
-    return Arrays(x[0], y[0], x[1], y[1], _class_names(wnids, text('words.txt')), 'tiny-imagenet')
+        counts = f'{len(train)} training images, {len(val)} annotations'
+        raise ValueError(f'{path} is damaged: {counts}, {len(lost)} of them without image or class {lost[:1]}')
+    number = {w: i for i, w in enumerate(wnids)}
+    x_train = _decode_all([(n, files[n]) for n in train])
+    x_test = _decode_all([(n, files[n]) for n, _ in val])
+    y_train = torch.tensor([number[n.split('/')[1]] for n in train])
+    y_test = torch.tensor([number[w] for _, w in val])
+    classes = _class_names(wnids, text('words.txt'))
+    return Arrays(x_train, y_train, x_test, y_test, classes, 'tiny-imagenet')
 
 # %% ../nbs/40_data.ipynb #c049
 def _find_tiny(root):
     "The folder or archive with Tiny ImageNet at or below `root`"
-    for p in (root,root/'tiny-imagenet-200'):
+    for p in (root, root/'tiny-imagenet-200'):
         if (p/_annotations).is_file(): return p
-    found = sorted(p for p in root.glob('tiny-imagenet*') if p.name.endswith(_archives)) if root.is_dir() else []
+    archives = root.glob('tiny-imagenet*') if root.is_dir() else []
+    found = sorted(p for p in archives if p.name.endswith(_archives))
     if found: return found[0]
-    raise FileNotFoundError(f'no tiny-imagenet: looked for {root/"tiny-imagenet-200"} and for an archive tiny-imagenet*.zip or .tar '
-                            f'in {root}; get http://cs231n.stanford.edu/tiny-imagenet-200.zip and put it there')
+    raise FileNotFoundError(
+        f'no tiny-imagenet: looked for {root/"tiny-imagenet-200"} and for an archive tiny-imagenet*.zip '
+        f'or .tar in {root}; get http://cs231n.stanford.edu/tiny-imagenet-200.zip and put it there')
 
 # %% ../nbs/40_data.ipynb #c054
-def _images(x, arg):
+def _images(x, name):
     "uint8 (n,C,H,W) from bytes or floats in [0,1], channels first, last or absent"
     x = np.asarray(x)
-    if x.ndim == 3: x = x[:,None]
-    elif x.ndim == 4 and x.shape[-1] in (1,3): x = x.transpose(0,3,1,2)
-    if x.ndim != 4 or x.shape[1] not in (1,3): raise ValueError(f'`{arg}` must be (n,H,W), (n,H,W,C) or (n,C,H,W) with C 1 or 3, not {x.shape}')
+    given = x.shape
+    if x.ndim == 3: x = x[:, None]
+    elif x.ndim == 4 and x.shape[-1] in (1, 3): x = x.transpose(0, 3, 1, 2)
+    if x.ndim != 4 or x.shape[1] not in (1, 3):
+        raise ValueError(f'{name}: expected (n,H,W), (n,H,W,C) or (n,C,H,W) with C 1 or 3, got {given}')
     if x.dtype.kind == 'f':
-        if not (np.isfinite(x).all() and x.min() >= 0 and x.max() <= 1): raise ValueError(f'`{arg}` holds floats outside [0,1]')
+        if not (np.isfinite(x).all() and x.min() >= 0 and x.max() <= 1):
+            raise ValueError(f'{name}: expected bytes or floats in [0,1], got {x.min():g} to {x.max():g}')
         x = (x*255).round().astype(np.uint8)
-    if x.dtype != np.uint8: raise ValueError(f'`{arg}` must hold uint8, or floats in [0,1], not {x.dtype}')
+    if x.dtype != np.uint8: raise ValueError(f'{name}: expected uint8, or floats in [0,1], got {x.dtype}')
     return torch.from_numpy(np.ascontiguousarray(x))
 
 # %% ../nbs/40_data.ipynb #c055
+def _read_npz(path):
+    "The arrays of a file by name; nothing is unpickled"
+    broken = OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile
+    try:
+        with np.load(path, allow_pickle=False) as z: return {k: z[k] for k in z.files}
+    except broken as e: raise ValueError(f'{path} cannot be read as an npz file ({e})') from e
+
 def _load_npz(path):
     "A data set from the arrays x_train, y_train, x_test, y_test and, if there, classes"
-    try:
-        with np.load(path, allow_pickle=False) as z: d = {k: z[k] for k in z.files}
-    except (OSError,ValueError,EOFError,AttributeError,zipfile.BadZipFile) as e: raise ValueError(f'{path} cannot be read as an npz file ({e})') from e
-    lost = [k for k in ('x_train','y_train','x_test','y_test') if k not in d]
+    d = _read_npz(path)
+    lost = [k for k in ('x_train', 'y_train', 'x_test', 'y_test') if k not in d]
     if lost: raise ValueError(f'{path} lacks {", ".join(lost)}; it holds {", ".join(d) or "nothing"}')
-    for k in ('y_train','y_test'):
-        if d[k].dtype.kind not in 'iu' or not d[k].size: raise ValueError(f'`{k}` in {path} must hold integers, not {d[k].dtype} {d[k].shape}')
-    n = max(int(d['y_train'].max()),int(d['y_test'].max()))+1
+    for k in ('y_train', 'y_test'):
+        if d[k].dtype.kind not in 'iu' or not d[k].size:
+            raise ValueError(f'{k}: expected integers, got {d[k].dtype} {d[k].shape} in {path}')
+    n = max(int(d['y_train'].max()), int(d['y_test'].max())) + 1
     classes = tuple(map(str, d['classes'] if 'classes' in d else range(n)))
-    y = {k: torch.from_numpy(d[k].astype(np.int64)) for k in ('y_train','y_test')}
-    return Arrays(_images(d['x_train'],'x_train'), y['y_train'], _images(d['x_test'],'x_test'), y['y_test'], classes, Path(path).stem)
+    x_train, x_test = (_images(d[k], k) for k in ('x_train', 'x_test'))
+    y_train, y_test = (torch.from_numpy(d[k].astype(np.int64)) for k in ('y_train', 'y_test'))
+    return Arrays(x_train, y_train, x_test, y_test, classes, Path(path).stem)
 
 # %% ../nbs/40_data.ipynb #c058
 def load_arrays(
     name_or_path,       # 'digits', 'cifar10', 'cifar100', 'tiny-imagenet', or a path: absolute, from here, or from `root`
     root=None,          # folder that holds the data sets; default: the variable `BECKMAN_DATA`, then fastai's data folder
-    download:bool=True  # let torchvision download CIFAR when its folder is missing
-)->Arrays: # `FileNotFoundError` when nothing is there, `ValueError` when it is damaged
+    download: bool=True # let torchvision download CIFAR when its folder is missing
+) -> Arrays: # `FileNotFoundError` when nothing is there, `ValueError` when it is damaged
     "A whole data set in memory, by name or by path"
     if isinstance(name_or_path, Arrays): return name_or_path
     name = str(name_or_path)
@@ -263,91 +312,104 @@ def load_arrays(
     if name == 'digits': return _digits()
     if name in _cifar: return _load_cifar(name, root, download)
     if name == 'tiny-imagenet': return _load_tiny(_find_tiny(root))
-    path = next((p for p in (Path(name).expanduser(),root/name) if p.exists()), None)
-    if path is None: raise FileNotFoundError(f'{name!r} is neither digits, {", ".join(_cifar)} or tiny-imagenet nor a file or folder here or in {root}')
+    path = next((p for p in (Path(name).expanduser(), root/name) if p.exists()), None)
+    if path is None:
+        known = ', '.join(['digits', *_cifar])
+        raise FileNotFoundError(f'name_or_path: expected {known} or tiny-imagenet, or a file or folder here '
+                                f'or in {root}, got {name!r}')
     if path.suffix == '.npz': return _load_npz(path)
-    for k,cls in _cifar.items():
+    for k, cls in _cifar.items():
         if path.name == cls.base_folder: return _load_cifar(k, path, download=False)
     if path.is_dir() or path.name.endswith(_archives): return _load_tiny(path)
-    raise ValueError(f'{path} is none of: an .npz file, a CIFAR folder, a folder or archive in the layout of Tiny ImageNet')
+    raise ValueError('name_or_path: expected an .npz file, a CIFAR folder, or a folder or archive '
+                     f'in the layout of Tiny ImageNet, got {path}')
 
 # %% ../nbs/40_data.ipynb #c064
 def row_image(
-    row:dict # a row: `image`, bytes (C,H,W) in NumPy, and `label`
-)->torch.Tensor: # the same bytes
+    row: dict # a row: `image`, bytes (C,H,W) in NumPy, and `label`
+) -> torch.Tensor: # the same bytes
     "The image of a row"
     return torch.from_numpy(row['image'])
 
 def row_label(
-    row:dict # a row
-)->str: # the class name
+    row: dict # a row
+) -> str: # the class name
     "The label of a row"
     return row['label']
 
 def as_image(
-    x:torch.Tensor # (...,C,H,W)
-)->TensorImage: # its grey variety where C is 1, so that it is shown in grey
+    x: torch.Tensor # (...,C,H,W)
+) -> TensorImage: # its grey variety where C is 1, so that it is shown in grey
     "The tensor as what fastai calls an image"
-    return (TensorImageBW if x.shape[-3]==1 else TensorImage)(x)
+    return (TensorImageBW if x.shape[-3] == 1 else TensorImage)(x)
 
 # %% ../nbs/40_data.ipynb #c066
 class ArrayDatasets(Datasets):
     "`Datasets` of rows in memory that can also give a whole batch at once"
     def batch(self, idxs):
         "What collating `[self[i] for i in idxs]` gives, without the detour through items"
-        rows,o2i = [self.items[i] for i in idxs],self.vocab.o2i
-        x = torch.from_numpy(np.stack([r['image'] for r in rows]))
-        return as_image(x),TensorCategory(torch.tensor([o2i[r['label']] for r in rows]))
+        rows = [self.items[i] for i in idxs]
+        number = self.vocab.o2i # once per batch: fastai looks for `vocab` in every pipeline
+        x = torch.from_numpy(np.stack([row['image'] for row in rows]))
+        y = torch.tensor([number[row['label']] for row in rows])
+        return as_image(x), TensorCategory(y)
 
 class ArrayDL(TfmdDL):
     "A `TfmdDL` that reads batch by batch where its dataset can"
     def create_batches(self, samps):
-        plain = isinstance(self.dataset, ArrayDatasets) and not self.after_item.fs and not self.before_batch.fs
-        return map(self.dataset.batch, self.chunkify(samps)) if plain else super().create_batches(samps)
+        whole = isinstance(self.dataset, ArrayDatasets)
+        if not whole or self.after_item.fs or self.before_batch.fs: return super().create_batches(samps)
+        return map(self.dataset.batch, self.chunkify(samps))
 
 # %% ../nbs/40_data.ipynb #c068
 class ShiftMirror(RandTransform):
     "Shift each training image at random, black coming in, and mirror half of them"
     order = 9 # before `IntToFloatTensor` (10): bytes are cheaper to move than floats
     def __init__(self,
-        shift:int=4,      # largest shift, in pixels
-        mirror:bool=True  # mirror half of the images
+        shift: int=4,     # largest shift, in pixels
+        mirror: bool=True # mirror half of the images
     ):
         super().__init__(p=1.)
-        self.shift,self.mirror = shift,mirror
+        self.shift, self.mirror = shift, mirror
 
-    def encodes(self, x:TensorImage):
-        B,C,H,W = x.shape
-        s,d = self.shift,x.device
-        dy,dx,m = torch.randint(0, 2*s+1, (B,1)),torch.randint(0, 2*s+1, (B,1)),torch.rand(B,1) < .5*self.mirror
-        cols = torch.arange(W).expand(B,W)
-        cols = torch.where(m, W-1-cols, cols) + dx
-        idx = ((torch.arange(H)+dy)[:,:,None]*(W+2*s) + cols[:,None]).reshape(B,1,H*W).to(d, non_blocking=True)
-        return F.pad(x, [s]*4).flatten(2).gather(2, idx.expand(B,C,-1)).reshape(B,C,H,W)
+    def encodes(self, x: TensorImage):
+        B, C, H, W = x.shape
+        s = self.shift
+        down, right = (torch.randint(0, 2*s + 1, (B, 1)) for _ in range(2))
+        chance = .5 if self.mirror else 0.
+        mirrored = torch.rand(B, 1) < chance
+        cols = torch.arange(W).expand(B, W)
+        cols = torch.where(mirrored, W - 1 - cols, cols) + right
+        rows = torch.arange(H) + down
+        index = (rows[:, :, None]*(W + 2*s) + cols[:, None]).reshape(B, 1, H*W)
+        index = index.to(x.device, non_blocking=True).expand(B, C, -1)
+        return F.pad(x, [s]*4).flatten(2).gather(2, index).reshape(B, C, H, W)
 
 # %% ../nbs/40_data.ipynb #c071
 def get_dls(
     name_or_path,         # as in `load_arrays`, or `Arrays` that are already loaded
     root=None,            # folder that holds the data sets; default: the variable `BECKMAN_DATA`, then fastai's data folder
-    bs:int=128,           # images per batch, in training and validation
-    size:int=None,        # resize to size×size; default: as they are
-    n_train:int=None,     # that many training images, evenly from the classes
-    n_valid:int=None,     # that many test images, the first ones
-    seed:int=0,           # of the draw of `n_train` and of the order of the training batches
-    num_workers:int=0,    # processes; 0 is fastest for arrays in memory
+    bs: int=128,          # images per batch, in training and validation
+    size: int=None,       # resize to size×size; default: as they are
+    n_train: int=None,    # that many training images, evenly from the classes
+    n_valid: int=None,    # that many test images, the first ones
+    seed: int=0,          # of the draw of `n_train` and of the order of the training batches
+    num_workers: int=0,   # processes; 0 is fastest for arrays in memory
     augment=True,         # True (see `ShiftMirror`), False, or a list of batch transforms
     device=None,          # default: fastai's `default_device()`
-    download:bool=True    # let torchvision download CIFAR when its folder is missing
-)->DataLoaders: # x float32 in [0,1] (B,C,H,W), y `TensorCategory`; `dls.valid` is the test split in its order
+    download: bool=True   # let torchvision download CIFAR when its folder is missing
+) -> DataLoaders: # x float32 in [0,1] (B,C,H,W), y `TensorCategory`; `dls.valid` is the test split in its order
     "fastai `DataLoaders` over a data set in memory, without normalisation"
     a = load_arrays(name_or_path, root, download).subset(n_train, n_valid, seed)
     if size is not None: a = a.resize(size)
-    rows = [dict(image=i, label=a.classes[k]) for x,y in ((a.x_train,a.y_train),(a.x_test,a.y_test)) for i,k in zip(x.numpy(), y.tolist())]
-    n,C,H,_ = a.x_train.shape
-    dsets = ArrayDatasets(rows, [[row_image,as_image],[row_label,Categorize(list(a.classes), sort=False)]],
-                          splits=[list(range(n)),list(range(n,len(rows)))])
-    if augment is True: augment = [ShiftMirror(max(1, H//8), mirror=C==3)]
-    dls = dsets.dataloaders(bs=bs, dl_type=ArrayDL, num_workers=num_workers, device=device, drop_last=n >= bs,
-                            after_batch=[IntToFloatTensor(),*(augment or [])])
+    train, valid = (zip(x.numpy(), y.tolist()) for x, y in ((a.x_train, a.y_train), (a.x_test, a.y_test)))
+    rows = [dict(image=image, label=a.classes[k]) for image, k in (*train, *valid)]
+    n, C, H, _ = a.x_train.shape
+    splits = [list(range(n)), list(range(n, len(rows)))]
+    image, label = [row_image, as_image], [row_label, Categorize(list(a.classes), sort=False)]
+    dsets = ArrayDatasets(rows, [image, label], splits=splits)
+    if augment is True: augment = [ShiftMirror(max(1, H//8), mirror=C == 3)]
+    dls = dsets.dataloaders(bs=bs, dl_type=ArrayDL, num_workers=num_workers, device=device,
+                            drop_last=n >= bs, after_batch=[IntToFloatTensor(), *(augment or [])])
     dls.train.rng = random.Random(seed)
     return dls

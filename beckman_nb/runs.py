@@ -6,34 +6,31 @@
 __all__ = []
 
 # %% ../nbs/10_runs.ipynb #e002
-import datetime
-import functools
-import hashlib
-import io
-import json
-import math
-import os
-import sys
-import time
-import torch
-import types
-import warnings
-from contextlib import contextmanager
+import datetime, functools, hashlib, io, json, math, os, sys, time, torch, types, warnings
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from dataclasses import is_dataclass
+from fastcore.basics import patch
 from fastprogress import progress_bar
+from multiprocessing import get_context
 from pathlib import Path
 from torch import distributed, nn
 
 # %% ../nbs/10_runs.ipynb #c009
 def _code(c):
     "What a function does, as something that can be hashed: names, constants and byte code"
-    return c.co_name, c.co_code, c.co_names, tuple(_code(o) if isinstance(o, types.CodeType) else repr(o) for o in c.co_consts)
+    constants = (_code(o) if isinstance(o, types.CodeType) else repr(o) for o in c.co_consts)
+    return c.co_name, c.co_code, c.co_names, tuple(constants)
+
+def _module_parts(name, m):
+    "What determines one module, leaving out its children"
+    code = _code(m.forward.__code__) if hasattr(m.forward, '__code__') else ''
+    public = {k: v for k,v in vars(m).items() if k[0] != '_' and k != 'training'}
+    return name, type(m).__qualname__, code, m._parameters, m._buffers, public
 
 def _parts(o):
     "An object as simpler objects that determine it; `None` when it is simple itself"
-    if isinstance(o, nn.Module):
-        return [(name, type(m).__qualname__, _code(m.forward.__code__) if hasattr(m.forward, '__code__') else '', m._parameters, m._buffers,
-                 {k: v for k,v in vars(m).items() if k[0] != '_' and k != 'training'}) for name,m in o.named_modules()]
+    if isinstance(o, nn.Module): return [_module_parts(name, m) for name,m in o.named_modules()]
     if isinstance(o, functools.partial): return [o.func, o.args, o.keywords]
     if isinstance(o, (types.FunctionType, types.MethodType)): return [o.__qualname__, _code(o.__code__)]
     if is_dataclass(o) and not isinstance(o, type): return [type(o).__qualname__, vars(o)]
@@ -42,26 +39,31 @@ def _parts(o):
     return list(o) if isinstance(o, (list, tuple)) else None
 
 # %% ../nbs/10_runs.ipynb #c010
+_SIMPLE = bool, int, float, str, complex, torch.dtype, torch.device
+_ATTRIBUTES = bool, int, float, str, tuple, list, torch.Tensor # of objects of unknown classes
+
 def _feed(h, o, depth=0):
     "Add `o` to the hash `h`"
     parts = _parts(o)
     if isinstance(o, torch.Tensor):
-        t = o.detach().cpu().contiguous().reshape(-1)
-        h.update(f'{o.dtype}{tuple(o.shape)}'.encode()); h.update(t.view(torch.uint8).numpy())
+        values = o.detach().cpu().contiguous().reshape(-1)
+        h.update(f'{o.dtype}{tuple(o.shape)}'.encode())
+        h.update(values.view(torch.uint8).numpy())
     elif parts is not None and depth < 12:
         h.update(f'{len(parts)}('.encode())
         for part in parts: _feed(h, part, depth + 1)
     elif isinstance(o, bytes): h.update(o)
-    elif o is None or isinstance(o, (bool, int, float, str, complex, torch.dtype, torch.device)): h.update(repr(o).encode())
+    elif o is None or isinstance(o, _SIMPLE): h.update(repr(o).encode())
     else:
         h.update(getattr(o, '__qualname__', type(o).__qualname__).encode())
         if depth < 4 and not isinstance(o, type) and hasattr(o, '__dict__'):
-            _feed(h, {k: v for k,v in vars(o).items() if k[0] != '_' and isinstance(v, (bool, int, float, str, tuple, list, torch.Tensor))}, depth + 1)
+            public = {k: v for k,v in vars(o).items() if k[0] != '_' and isinstance(v, _ATTRIBUTES)}
+            _feed(h, public, depth + 1)
     h.update(b';')
 
 # %% ../nbs/10_runs.ipynb #c011
 def digest(
-    *objects # Tensors, modules, dataclasses, functions, numbers, text, and lists or dicts of them
+    *objects # tensors, modules, dataclasses, functions, numbers, text, and lists or dicts of them
 ): # 24 hexadecimal digits
     "Equal for equal contents, and for all practical purposes only for those"
     h = hashlib.sha256()
@@ -69,30 +71,29 @@ def digest(
     return h.hexdigest()[:24]
 
 # %% ../nbs/10_runs.ipynb #c017
-_HEAD = b'beckman_nb piece 1 '
-
 def write_whole(
-    path, # File to write
-    data # `bytes`
+    path, # file to write
+    data # bytes, or text
 ):
-    "Write a file so that a crash leaves either the whole of it or what was there before; `OSError` when the disk refuses"
+    "Write a file so that a crash leaves all of it, or what was there before; `OSError` when the disk refuses"
     path = Path(path)
     tmp = path.with_name(f'{path.name}.{os.getpid()}.tmp')
     try:
         with open(tmp, 'wb') as f:
-            f.write(data)
+            f.write(data.encode() if isinstance(data, str) else data)
             f.flush()
             os.fsync(f.fileno())
         os.replace(tmp, path)
     except OSError:
-        try: tmp.unlink(missing_ok=True)
-        except OSError: pass
+        with suppress(OSError): tmp.unlink(missing_ok=True)
         raise
 
 # %% ../nbs/10_runs.ipynb #c018
+_HEAD = b'beckman_nb piece 1 '
+
 def save_piece(
-    path, # File to write
-    value # Tensors, numbers, text, and lists, tuples and dicts of them
+    path, # file to write
+    value # tensors, numbers, text, and lists, tuples and dicts of them
 ):
     "Store a value with its checksum, whole or not at all"
     buffer = io.BytesIO()
@@ -101,8 +102,8 @@ def save_piece(
     write_whole(path, _HEAD + hashlib.sha256(body).hexdigest().encode() + b'\n' + body)
 
 def load_piece(
-    path # File that `save_piece` wrote
-): # The value, tensors on the CPU; `ValueError` naming the file when it is damaged
+    path # file that `save_piece` wrote
+): # the value, tensors on the CPU; `ValueError` naming the file when it is damaged
     "Read a value back, after a look at its checksum; nothing in the file is executed"
     head, _, body = Path(path).read_bytes().partition(b'\n')
     if not head.startswith(_HEAD) or head[len(_HEAD):] != hashlib.sha256(body).hexdigest().encode():
@@ -112,33 +113,37 @@ def load_piece(
 
 # %% ../nbs/10_runs.ipynb #c027
 def duration(
-    seconds # Number of seconds, not negative
-): # Text like '1:02:03' or '0:45'
+    seconds # number of seconds, not negative
+): # text like '1:02:03' or '0:45'
     "Seconds for people"
     text = str(datetime.timedelta(seconds=round(seconds)))
-    return text[2:].lstrip('0').rjust(4, '0') if text.startswith('0:0') else text[2:] if text.startswith('0:') else text
+    if text.startswith('0:0'): return text[2:].lstrip('0').rjust(4, '0')
+    return text.removeprefix('0:')
 
-def is_live(out):
+def is_live(
+    out # text stream
+): # bool
     "Whether `out` can show a bar that moves: a terminal or a notebook"
-    shell = sys.modules['IPython'].get_ipython() if 'IPython' in sys.modules else None
-    return type(shell).__name__ == 'ZMQInteractiveShell' or bool(getattr(out, 'isatty', lambda: False)())
+    in_notebook = type(out).__module__.startswith('ipykernel.')
+    return in_notebook or (hasattr(out, 'isatty') and out.isatty())
 
 # %% ../nbs/10_runs.ipynb #c028
 class Progress:
-    "How much is done and how long the rest will take: a bar where it can move, a plain line now and then where it cannot"
+    "How much is done, and how long the rest will take: a bar where it can move, else a line now and then"
     def __init__(self,
-        total, # Number of pieces
-        every=30., # Seconds between two plain lines, at least
-        out=None # Text stream; `None`: standard output
+        total, # number of pieces
+        every=30., # seconds between two plain lines, at least
+        out=None # text stream; `None`: standard output
     ):
-        self.total, self.every, self.out, self.last = max(total, 1), every, out or sys.stdout, -math.inf
+        self.total, self.every = max(total, 1), every
+        self.out, self.last = out or sys.stdout, -math.inf
         self.bar = progress_bar(range(self.total)) if is_live(self.out) else None
         if self.bar: self.bar.update(0)
 
     def __call__(self,
-        done, # Pieces that are done
-        used, # Seconds that they took
-        text='' # What to show beside, the name of the last piece for instance
+        done, # pieces that are done
+        used, # seconds that they took
+        text='' # what to show beside, the name of the last piece for instance
     ):
         "Show it"
         if self.bar:
@@ -146,30 +151,72 @@ class Progress:
             self.bar.update(done)
         elif done >= self.total or time.time() >= self.last + self.every:
             left = f', about {duration(used/done*(self.total - done))} left' if done else ''
-            print(f'{done}/{self.total} ({done/self.total:.0%}), {duration(used)} so far{left}: {text}', file=self.out, flush=True)
+            line = f'{done}/{self.total} ({done/self.total:.0%}), {duration(used)} so far{left}: {text}'
+            print(line, file=self.out, flush=True)
             self.last = time.time()
 
-# %% ../nbs/10_runs.ipynb #c032
+# %% ../nbs/10_runs.ipynb #r011
 class OutOfTime(Exception): "The time that a run was given is used up; what it computed is stored"
 
-def _move(o, device):
-    "Tensors in `o` on a device"
-    if isinstance(o, torch.Tensor): return o.to(device)
-    if isinstance(o, (list, tuple)): return type(o)(_move(v, device) for v in o)
-    return {k: _move(v, device) for k,v in o.items()} if isinstance(o, dict) else o
+class Deadline:
+    "So many minutes from now, or no limit"
+    def __init__(self,
+        minutes=None # >= 0; `None`: no limit
+    ):
+        if minutes is not None and not minutes >= 0:
+            raise ValueError(f'minutes: expected a number >= 0, or None, got {minutes}')
+        self.minutes, self.start = minutes, time.time()
 
+    @classmethod
+    def of(cls,
+        minutes # minutes from now, `None`, or a deadline that is running already
+    ): # `Deadline`
+        "What functions make of their argument `minutes`"
+        return minutes if isinstance(minutes, cls) else cls(minutes)
+
+    def used(self): # seconds
+        "Time since the start"
+        return time.time() - self.start
+
+    def over(self): # bool
+        "Whether nothing more should be started"
+        return self.minutes is not None and self.used() >= 60*self.minutes
+
+    def check(self):
+        "`OutOfTime` when time is up"
+        if self.over(): raise OutOfTime(f'{self.minutes:g} minutes are over')
+
+    def say(self,
+        text # what has just happened
+    ):
+        "Print a line, with the minutes since the start"
+        print(f'{self.used()/60:6.1f} min  {text}', flush=True)
+
+# %% ../nbs/10_runs.ipynb #c032
 def _differences(old, new):
     "In words, where the settings of two runs contradict each other; dicts by name may differ in length"
     found = []
     for k in sorted(old.keys() | new.keys()):
         a, b = old.get(k), new.get(k)
-        if isinstance(a, dict) and isinstance(b, dict): found += [f'{k} {name!r}' for name in a.keys() & b.keys() if a[name] != b[name]]
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += [f'{k} {name!r}' for name in a.keys() & b.keys() if a[name] != b[name]]
         elif a != b: found.append(f'{k} ({a} there, {b} here)')
     return found
 
+def _stored_settings(run):
+    "What is in `run.json`; nothing when it is not there, or damaged"
+    try: return json.loads(run.read_text()) if run.exists() else {}
+    except ValueError: warnings.warn(f'folder: {run} is damaged and is written anew')
+    return {}
+
+def _clear_leftovers(folder):
+    "Delete the temporary files of processes that were killed"
+    for old in folder.glob('*.tmp'):
+        if time.time() - old.stat().st_mtime > 3600: old.unlink(missing_ok=True)
+
 # %% ../nbs/10_runs.ipynb #c033
 def open_folder(
-    folder, # Where a run keeps its pieces; created if need be
+    folder, # where a run keeps its pieces; created if need be
     settings # dict that JSON can hold: everything that determines the pieces beside their names and arguments
 ): # `Path`, or `None` with a warning when the disk refuses; `ValueError` naming `folder` when it belongs to another run
     "The folder of a run, after making sure that it is the folder of this run"
@@ -177,76 +224,89 @@ def open_folder(
     run = folder/'run.json'
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob('*.tmp'): # of processes that were killed
-            if time.time() - old.stat().st_mtime > 3600: old.unlink(missing_ok=True)
-        try: stored = json.loads(run.read_text()) if run.exists() else {}
-        except ValueError: stored = warnings.warn(f'folder: {run} is damaged and is written anew') or {}
+        _clear_leftovers(folder)
+        stored = _stored_settings(run)
         if stored and (differ := _differences(stored, settings)):
-            raise ValueError(f"folder: {folder} holds the pieces of another run, which differs in {'; '.join(differ)}. Choose another folder, or delete this one")
+            raise ValueError(f"folder: {folder} holds the pieces of another run, which differs in "
+                             f"{'; '.join(differ)}. Choose another folder, or delete this one")
         merged = {k: {**stored.get(k, {}), **v} if isinstance(v, dict) else v for k,v in settings.items()}
-        if merged != stored: write_whole(run, json.dumps(merged, indent=1).encode())
-    except (FileExistsError, NotADirectoryError) as e: raise ValueError(f'folder: {folder} is not a folder') from e
-    except OSError as e: return warnings.warn(f'folder: {folder} cannot be written ({e.strerror}); this run is kept in memory only')
-    return folder
+        if merged != stored: write_whole(run, json.dumps(merged, indent=1))
+        return folder
+    except (FileExistsError, NotADirectoryError) as e:
+        raise ValueError(f'folder: {folder} is not a folder') from e
+    except OSError as e:
+        warnings.warn(f'folder: {folder} cannot be written ({e.strerror}); this run is kept in memory only')
 
 # %% ../nbs/10_runs.ipynb #c034
 class Units:
-    "Runs the pieces of an evaluation one by one, reads back those that are stored, and adds up what each kind costs"
+    "Runs the pieces of an evaluation, reads back those that are stored, and adds up what each kind costs"
     def __init__(self,
-        total=0, # Number of pieces expected, for the bar
-        progress=False, # Show it
-        folder=None, # Where pieces are stored, and read from when they are there; `None`: nowhere
+        total=0, # number of pieces expected, for the bar
+        progress=False, # show it
+        folder=None, # where pieces are stored, and read from when they are there; `None`: nowhere
         settings=None, # dict of everything else that determines them
-        max_minutes=None # Start no piece after this time; `None`: no limit
+        minutes=None # start no piece after so many, or after a `Deadline`; `None`: no limit
     ):
-        if max_minutes is not None and not max_minutes >= 0: raise ValueError(f'max_minutes must be >= 0, got {max_minutes}')
-        self.total, self.done, self.resumed, self.seconds = max(total, 1), 0, 0, {}
-        self.start, self.saved, self.max_minutes = time.time(), 0., max_minutes
+        self.deadline, self.start = Deadline.of(minutes), time.time()
+        self.total, self.done = max(total, 1), 0
+        self.resumed, self.saved = 0, 0. # pieces that were read back, and the seconds that they once took
+        self.took, self.seconds = 0., {} # seconds of the last piece, and of each kind
         self.folder = None if folder is None else open_folder(folder, settings or {})
-        self.writing, self.progress = self.folder is not None, Progress(self.total) if progress else None
+        self.writing = self.folder is not None
+        self.progress = Progress(self.total) if progress else None
 
-    def used(self): # Seconds
+    def used(self): # seconds
         "Time since the start, and what the pieces that were read back took when they were computed"
         return time.time() - self.start + self.saved
 
-    def __call__(self,
-        key, # Name of the piece: block/network/defense/stage/attack
-        f, # What to run; its result must be made of tensors, numbers and text
-        *args # Its arguments
-    ): # What `f` returns; `OutOfTime` when the piece is not stored and time is up
-        "Run one piece, or read it back; time it and count it"
-        path = self._path(key, args)
-        out, took = self._read(path, key, args)
-        if took is None:
-            if self.max_minutes is not None and time.time() - self.start >= 60*self.max_minutes: raise OutOfTime(f'{self.max_minutes:g} minutes are over')
-            start = time.time()
-            out = f(*args)
-            took = time.time() - start
-            self._store(path, dict(key=key, seconds=took, result=_move(out, 'cpu')))
-        stage = '/'.join(key.split('/')[1:4])
-        self.seconds[stage] = self.seconds.get(stage, 0.) + took
-        self.advance(key)
-        return out
-
     def advance(self,
-        key # Name of the piece, shown next to the bar
+        key # name of the piece, shown next to the bar
     ):
         "Count a piece as done, also when it turns out to be unnecessary"
         self.done = min(self.done + 1, self.total)
         if self.progress: self.progress(self.done, self.used(), key)
 
+    def __call__(self,
+        key, # name of the piece: block/network/defense/stage/attack
+        f, # what to run; its result must be made of tensors, numbers and text
+        *args # its arguments
+    ): # what `f` returns; `OutOfTime` when the piece is not stored and time is up
+        "Run one piece, or read it back; time it and count it"
+        path = self._path(key, args)
+        out, took = self._read(path, key, args)
+        if took is None:
+            self.deadline.check()
+            start = time.time()
+            out = f(*args)
+            took = time.time() - start
+            self._store(path, dict(key=key, seconds=took, result=_move(out, 'cpu')))
+        kind = '/'.join(key.split('/')[1:4])
+        self.took, self.seconds[kind] = took, self.seconds.get(kind, 0.) + took
+        self.advance(key)
+        return out
+
 # %% ../nbs/10_runs.ipynb #c036
-def _path(self, key, args):
+def _move(o, device):
+    "Tensors in `o` on a device"
+    if isinstance(o, torch.Tensor): return o.to(device)
+    if isinstance(o, (list, tuple)): return type(o)(_move(v, device) for v in o)
+    return {k: _move(v, device) for k,v in o.items()} if isinstance(o, dict) else o
+
+@patch
+def _path(self:Units, key, args):
     "The file of a piece"
     if self.folder is None: return None
-    return self.folder/f'{digest(key, [o for o in args if not isinstance(o, nn.Module)])}.piece'
+    simple = [o for o in args if not isinstance(o, nn.Module)]
+    return self.folder/f'{digest(key, simple)}.piece'
 
-def _read(self, path, key, args):
+@patch
+def _read(self:Units, path, key, args):
     "`(result, seconds)` of a stored piece, `(None, None)` when it has to be computed"
     try:
         if path is None or not path.exists(): return None, None
         piece = load_piece(path)
-        if not isinstance(piece, dict) or piece.get('key') != key: raise ValueError(f'{path} is damaged: it holds another piece')
+        if not isinstance(piece, dict) or piece.get('key') != key:
+            raise ValueError(f'{path} is damaged: it holds another piece')
     except (ValueError, OSError) as e:
         warnings.warn(f'{e}; {key} is computed again')
         return None, None
@@ -255,15 +315,15 @@ def _read(self, path, key, args):
     self.saved += piece['seconds']
     return _move(piece['result'], device), piece['seconds']
 
-def _store(self, path, piece):
+@patch
+def _store(self:Units, path, piece):
     "Write a piece; a disk that refuses costs one warning"
     if not self.writing: return
     try: save_piece(path, piece)
     except OSError as e:
         self.writing = False
-        warnings.warn(f'folder: {self.folder} cannot be written any more ({e.strerror}); from {piece["key"]} on this run is kept in memory only')
-
-Units._path, Units._read, Units._store = _path, _read, _store
+        warnings.warn(f'folder: {self.folder} cannot be written any more ({e.strerror}); '
+                      f'from {piece["key"]} on this run is kept in memory only')
 
 # %% ../nbs/10_runs.ipynb #c049
 def ranks(): # `(rank, number of processes)`, (0, 1) for a program on its own
@@ -272,17 +332,18 @@ def ranks(): # `(rank, number of processes)`, (0, 1) for a program on its own
     return distributed.get_rank(), distributed.get_world_size()
 
 @contextmanager
-def processes(): # Context manager yielding `(rank, number of processes)`
+def processes(): # context manager yielding `(rank, number of processes)`
     "Join the other processes of `torchrun` or Accelerate, if this program was started by one of them"
-    mine = int(os.environ.get('WORLD_SIZE', 1)) > 1 and distributed.is_available() and not distributed.is_initialized()
-    if mine: distributed.init_process_group('gloo', timeout=datetime.timedelta(days=7)) # the slowest rank may need long
+    several = int(os.environ.get('WORLD_SIZE', 1)) > 1
+    mine = several and distributed.is_available() and not distributed.is_initialized()
+    if mine: distributed.init_process_group('gloo', timeout=datetime.timedelta(days=7)) # ranks may be slow
     try: yield ranks()
     finally:
         if mine: distributed.destroy_process_group()
 
 # %% ../nbs/10_runs.ipynb #c050
 def exchange(
-    f, # Function without arguments; its result must be picklable, tensors on the CPU
+    f, # function without arguments; its result must be picklable, tensors on the CPU
     everywhere=True # `False`: run it in the first process only, and give its result to all
 ): # list with the result of each process, in the order of their ranks; with `everywhere=False` the one result
     "Run `f` in each process and exchange the results; an exception in any of them is raised in all"
@@ -292,8 +353,47 @@ def exchange(
     try: out = f() if everywhere or rank == 0 else None
     except Exception as e: error = e
     found = [None]*world
-    distributed.all_gather_object(found, (out, None if error is None else (type(error).__name__, str(error))))
+    said = None if error is None else (type(error).__name__, str(error))
+    distributed.all_gather_object(found, (out, said))
     if error is not None: raise error
-    for i,(_, e) in enumerate(found):
-        if e is not None: raise (ValueError if e[0] == 'ValueError' else RuntimeError)(e[1] if e[0] == 'ValueError' else f'process {i}: {e[0]}: {e[1]}')
-    return [o for o,_ in found] if everywhere else found[0][0]
+    for i,(_, theirs) in enumerate(found):
+        kind, message = theirs or ('', '')
+        if kind == 'ValueError': raise ValueError(message)
+        if kind: raise RuntimeError(f'process {i}: {kind}: {message}')
+    results = [o for o,_ in found]
+    return results if everywhere else results[0]
+
+# %% ../nbs/10_runs.ipynb #r021
+def _in_worker(threads, function, arguments):
+    "Run a job in the process of a worker"
+    if threads: torch.set_num_threads(threads)
+    return function(*arguments)
+
+def run_jobs(
+    jobs, # dict of file to `(function, arguments, files needed first)`, all picklable, in the order wanted
+    workers=1, # processes
+    threads=None, # of torch, in each of them; `None`: as many as torch likes
+    minutes=None, # start no job after so many, or after a `Deadline`; `None`: no limit
+    prepare=None, # `(function, arguments)` that each process runs first; `None`: nothing
+): # number of jobs that are still to be done; `RuntimeError` naming those that failed
+    "Run what is not done yet, and say so line by line"
+    deadline = Deadline.of(minutes)
+    running, failed = {}, []
+    waiting = {file: job for file,job in jobs.items() if not file.exists()}
+    if len(waiting) < len(jobs):
+        print(f'{len(jobs) - len(waiting)} of {len(jobs)} jobs are done already', flush=True)
+    with ProcessPoolExecutor(workers, get_context('spawn'), *(prepare or ())) as pool:
+        while waiting or running:
+            ready = [f for f,(_, _, needs) in waiting.items() if all(o.exists() for o in needs)]
+            if deadline.over(): ready = []
+            for file in ready[:workers - len(running)]:
+                function, arguments, _ = waiting.pop(file)
+                running[pool.submit(_in_worker, threads, function, arguments)] = file
+            if not running: break
+            for job in wait(running, return_when=FIRST_COMPLETED).done:
+                file, error = running.pop(job), job.exception()
+                if error: failed.append(f'{file.stem}: {error!r}')
+                what = f"{'FAILED ' if error else ''}{file.parent.name}/{file.stem}"
+                deadline.say(f'{what}, {len(waiting) + len(running)} to go')
+    if failed: raise RuntimeError('jobs failed, everything else is stored: ' + '; '.join(failed))
+    return sum(1 for file in jobs if not file.exists())

@@ -11,45 +11,69 @@ import sys
 import torch
 import warnings
 from contextlib import contextmanager, ExitStack
-from dataclasses import replace
-from torch import nn
+from dataclasses import dataclass, replace
+from functools import partial
+from torch import nn, Tensor
 from torch.utils.checkpoint import checkpoint
 from ..runs import Units
-from ..threat import inside_ball, QUICK_DRAWS, QUICK_STEPS, QUICK_TARGETS
-from ..train.attacks import eval_mode, input_gradient, margin
+from ..solvers.adjoint import AdjointWarning
+from ..solvers.choose import ConvergenceWarning
+from ..threat import QUICK_DRAWS, QUICK_STEPS, QUICK_TARGETS, ThreatModel
+from ..train.attacks import eval_mode, input_gradient, margin, seeded
 
 # %% ../../nbs/evaluate/00_autoattack.ipynb #c031
 @contextmanager
 def under_attack(
-    *models # Modules to prepare; every one of their submodules is restored on leaving
-): # Context manager
-    "Evaluation mode and frozen parameters, for as long as the attack lasts"
-    params = [(p, p.requires_grad) for model in models for p in model.parameters()]
+    *modules, # networks, defenses and compositions to prepare; every one of their submodules is restored on leaving
+    adjoint_iters=50 # most iterations of the linear solve behind each gradient of a barycenter where mass moves
+): # context manager
+    "Evaluation mode, frozen parameters and cheap gradients, for as long as the attack lasts"
+    params = [(p, p.requires_grad) for module in modules for p in module.parameters()]
+    limited = [part for module in modules for part in module.modules() if 'adjoint_iters' in vars(part)]
+    limits = [(part, part.adjoint_iters) for part in limited]
     with ExitStack() as stack:
-        for model in models: stack.enter_context(eval_mode(model))
+        for module in modules: stack.enter_context(eval_mode(module))
         try:
             for p,_ in params: p.requires_grad_(False)
+            for part,limit in limits: part.adjoint_iters = min(limit, adjoint_iters)
             yield
         finally:
-            for p,req in params: p.requires_grad_(req)
+            for p,required in params: p.requires_grad_(required)
+            for part,limit in limits: part.adjoint_iters = limit
 
 # %% ../../nbs/evaluate/00_autoattack.ipynb #c034
 class Logits(nn.Module):
-    "What an attack sees of a model: logits, at most `batch_size` images at a time, always differentiable in the image"
+    "A model as an attack sees it: logits, a batch at a time, always differentiable in the image"
     def __init__(self,
-        model, # Module from images (B,C,H,W) to logits (B,K)
-        batch_size=None # Most images at once; `None`: no limit
+        model, # module from images (B,C,H,W) to logits (B,K)
+        batch_size=None # most images at once; `None`: no limit
     ):
         super().__init__()
-        self.model, self.batch_size = model, batch_size
+        self.model = model
+        self.batch_size = batch_size
 
     def forward(self, x):
-        grad = torch.is_grad_enabled() and x.requires_grad
-        if self.batch_size is None or len(x) <= self.batch_size: out = self.model(x)
-        elif grad: out = torch.cat([checkpoint(self.model, xb, use_reentrant=False) for xb in x.split(self.batch_size)])
-        else: out = torch.cat([self.model(xb) for xb in x.split(self.batch_size)])
-        if grad and not out.requires_grad: out = out + 0*x.flatten(1).sum(1, keepdim=True)
-        return out
+        differentiable = torch.is_grad_enabled() and x.requires_grad
+        if self.batch_size is None or len(x) <= self.batch_size: logits = self.model(x)
+        else: logits = torch.cat([self.one_batch(xb, differentiable) for xb in x.split(self.batch_size)])
+        if differentiable and not logits.requires_grad:
+            logits = logits + 0*x.flatten(1).sum(1, keepdim=True)
+        return logits
+
+    def one_batch(self, xb, differentiable):
+        "Logits of a part; its activations are computed again in the backward pass"
+        return checkpoint(self.model, xb, use_reentrant=False) if differentiable else self.model(xb)
+
+# %% ../../nbs/evaluate/00_autoattack.ipynb #v008
+@dataclass
+class Target:
+    "What is attacked, and what decides which answers are right"
+    model:nn.Module # from images to logits, in evaluation mode
+    n_classes:int # number of logits: there are no more targets than other classes, and DLR losses need 3 or 4 of them
+    judge:object = None # module or function from images to logits; `None`: the model itself
+
+    def __post_init__(self):
+        if self.judge is None: self.judge = self.model
 
 # %% ../../nbs/evaluate/00_autoattack.ipynb #c037
 def autoattack_package(): # The module
@@ -60,188 +84,235 @@ def autoattack_package(): # The module
 
 # %% ../../nbs/evaluate/00_autoattack.ipynb #c039
 def set_steps(
-    apgd, # An APGD attack of AutoAttack; it is changed
-    steps # Number of steps, at least 1
+    apgd, # an APGD attack of AutoAttack; it is changed
+    steps # number of steps, at least 1
 ):
     "Give an APGD attack another number of steps, with its schedule in proportion"
     apgd.n_iter = apgd.n_iter_orig = steps
-    for name,share in dict(n_iter_2=.22, n_iter_min=.06, size_decr=.03).items(): setattr(apgd, name, max(int(share*steps), 1))
+    shares = dict(n_iter_2=.22, n_iter_min=.06, size_decr=.03)
+    for name,share in shares.items(): setattr(apgd, name, max(int(share*steps), 1))
+
+# %% ../../nbs/evaluate/00_autoattack.ipynb #v011
+LEAST_CLASSES = {'apgd-dlr': 3, 'apgd-t': 4} # that the loss of an attack needs; the others need 2
+
+def chosen_attacks(
+    names, # attacks of AutoAttack's version
+    threat, # `ThreatModel`
+    n_classes # number of logits
+): # list of names; `ValueError` naming `attacks` for others
+    "The attacks that a threat model asks for, without those that need more classes"
+    if threat.quick and threat.version != 'rand': names = ['apgd-ce', 'apgd-t']
+    unknown = set(threat.attacks) - set(names)
+    if unknown: raise ValueError(f"attacks: expected some of {names}, got {sorted(unknown)}")
+    return [a for a in names if a in (threat.attacks or names) and n_classes >= LEAST_CLASSES.get(a, 2)]
 
 # %% ../../nbs/evaluate/00_autoattack.ipynb #c042
 def auto_attack(
-    model, # Module from images to logits
-    budget, # `ThreatModel`
-    n_classes, # Number of logits: there are no more targets than other classes, and DLR losses need 3 or 4 of them
-    device='cpu' # Where the images are
+    model, # module from images to logits
+    threat, # `ThreatModel`
+    n_classes, # number of logits
+    device='cpu' # where the images are
 ): # AutoAttack object; its `attacks_to_run` lists what remains
-    "AutoAttack as its authors set it, or the quick budget, on this many classes"
-    aa = autoattack_package().AutoAttack(model, norm=budget.norm, eps=budget.eps, seed=budget.seed, version=budget.version, device=device)
+    "AutoAttack as its authors set it, or the quick attack, on this many classes"
+    given = dict(norm=threat.norm, eps=threat.eps, seed=threat.seed, version=threat.version, device=device)
+    aa = autoattack_package().AutoAttack(model, **given)
     aa.apgd.logger = aa.apgd_targeted.logger = None # its checks then warn, and warnings are collected
-    names = aa.attacks_to_run if budget.version == 'rand' or not budget.quick else ['apgd-ce', 'apgd-t']
-    if unknown := set(budget.attacks) - set(names): raise ValueError(f"attacks: {sorted(unknown)} not among {names}")
-    needs = {'apgd-dlr': 3, 'apgd-t': 4}
-    aa.attacks_to_run = [a for a in names if a in (budget.attacks or names) and n_classes >= needs.get(a, 2)]
-    if budget.quick:
+    aa.attacks_to_run = chosen_attacks(aa.attacks_to_run, threat, n_classes)
+    if threat.quick:
         aa.apgd_targeted.n_target_classes = QUICK_TARGETS
         aa.apgd.eot_iter = min(aa.apgd.eot_iter, QUICK_DRAWS)
         for apgd in (aa.apgd, aa.apgd_targeted): set_steps(apgd, QUICK_STEPS)
-    for attack in (aa.apgd_targeted, aa.fab): attack.n_target_classes = min(attack.n_target_classes, n_classes - 1)
+    for attack in (aa.apgd_targeted, aa.fab):
+        attack.n_target_classes = min(attack.n_target_classes, n_classes - 1)
     return aa
 
 # %% ../../nbs/evaluate/00_autoattack.ipynb #c045
-def _perturb(aa, attack, x, y):
-    "One of AutoAttack's attacks, prepared and seeded the way `run_standard_evaluation` does"
-    who = aa.apgd_targeted if attack == 'apgd-t' else aa.square if attack == 'square' else aa.fab if 'fab' in attack else aa.apgd
-    who.seed = aa.get_seed()
-    if who is aa.apgd: who.loss = attack.removeprefix('apgd-')
-    if who is aa.fab: who.targeted = attack == 'fab-t'
-    if attack == 'fab-t': who.n_restarts = 1
-    return who.perturb(x, y)
+def prepare(
+    aa, # AutoAttack object of `auto_attack`
+    attack # one of its names, or 'strongest'
+): # AutoAttack's own object for this attack
+    "One attack with the seed, loss and targets that `run_standard_evaluation` would give it"
+    if attack == 'apgd-t': part = aa.apgd_targeted
+    elif attack == 'square': part = aa.square
+    elif attack in ('fab', 'fab-t'):
+        part = aa.fab
+        part.targeted = attack == 'fab-t'
+        if part.targeted: part.n_restarts = 1
+    else:
+        part = aa.apgd
+        part.loss = 'ce' if attack == 'strongest' else attack.removeprefix('apgd-')
+        if attack == 'strongest': part.n_restarts = 1
+    part.seed = aa.get_seed()
+    return part
+
+# %% ../../nbs/evaluate/00_autoattack.ipynb #v013
+@dataclass(frozen=True)
+class Effort:
+    "How hard one attack tries, where that is not what its authors set"
+    steps:int = 20 # of each APGD run
+    targets:int = 3 # classes that targeted APGD aims for; 0: untargeted only
+    queries:int = 500 # of Square
+    restart:int = 0 # which random start
+    draws:int = 1 # forward passes per gradient: more than one for random models (EOT)
+
+    def seed_of(self, threat): # `ThreatModel` with the seed of this random start
+        "The whole attack, with a random start of its own"
+        return replace(threat, quick=False, attacks=(), seed=threat.seed + 1000*self.restart)
+
+    def limit(self,
+        part, # AutoAttack's object of one attack; it is changed
+        attack, # its name
+        n_classes # number of logits
+    ):
+        "Set the steps, targets, queries and draws of an attack"
+        part.n_restarts = 1
+        if attack == 'square': part.n_queries = self.queries
+        else:
+            set_steps(part, self.steps)
+            part.eot_iter = self.draws
+        if attack == 'apgd-t': part.n_target_classes = min(self.targets, n_classes - 1)
+
+# %% ../../nbs/evaluate/00_autoattack.ipynb #c060
+AUTOATTACK_WORDS = {
+    'randomized': 'random',
+    'probability distribution': 'probabilities',
+    'zero gradient': 'zero gradients',
+    'dynamic': 'dynamic',
+    'Square': 'square',
+    'classes': 'classes',
+    'DLR': 'classes',
+} # part of a message of AutoAttack -> what it is about
+
+def make_flag(
+    message, # one sentence
+    status='warn', # 'note', 'warn' or 'fail'
+    check=None # what it is about; `None`: by the words of AutoAttack, else 'other'
+): # dict of `check`, `status`, `message`
+    "An entry of `flags`"
+    kinds = [kind for words,kind in AUTOATTACK_WORDS.items() if words in message]
+    message = message.replace(' See flags_doc.md for details.', '')
+    return dict(check=check or next(iter(kinds), 'other'), status=status, message=message)
+
+@contextmanager
+def warnings_as_flags(): # context manager that yields a list, which is full when it is left
+    "Collect warnings as `flags`, each by its class where it is ours"
+    flags = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        yield flags
+    for w in caught:
+        cheap, early = (issubclass(w.category, o) for o in (AdjointWarning, ConvergenceWarning))
+        if cheap: flags.append(make_flag(str(w.message), 'note', 'solver')) # `under_attack` wants it so
+        else: flags.append(make_flag(str(w.message), check='solver' if early else None))
 
 # %% ../../nbs/evaluate/00_autoattack.ipynb #c050
-@contextmanager
-def private_seed(
-    x, # Tensor on the device whose generators are meant
-    seed # Of everything random inside
-): # Context manager
-    "Random numbers from `seed`, with the caller's generators put back afterwards"
-    with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
-        torch.manual_seed(seed)
-        yield
+def run_attack(
+    target, # `Target`
+    x, # clean images (B,C,H,W) in [0,1]
+    y, # labels (B,)
+    attack, # one of AutoAttack's names, 'apgd-t' for instance, or 'strongest': the point of highest loss on the way of APGD-CE
+    threat, # `ThreatModel`
+    effort=None # `Effort`; `None`: that of AutoAttack's authors, or of a quick threat model
+): # dict: `adv` (B,C,H,W), booleans (B,) `right`, `inside` the ball, `answered` by finite logits, and a list `flags`
+    "Prepare, seed and run one of AutoAttack's attacks, and judge what comes out"
+    if effort is not None: threat = effort.seed_of(threat)
+    with seeded(threat.seed, x.device), torch.no_grad(), warnings_as_flags() as flags:
+        part = prepare(auto_attack(target.model, threat, target.n_classes, x.device), attack)
+        if effort is not None: effort.limit(part, attack, target.n_classes)
+        adv = part.perturb(x, y, best_loss=True) if attack == 'strongest' else part.perturb(x, y)
+        logits = target.judge(adv)
+    return dict(adv=adv, right=logits.argmax(1) == y, inside=threat.inside(adv, x),
+                answered=logits.isfinite().all(1), flags=flags)
 
-def attack_block(
-    model, # Module from images to logits, in evaluation mode
-    x, # Clean images (B,C,H,W) in [0,1]
-    y, # Labels (B,)
-    attack, # One of AutoAttack's names, 'apgd-t' for instance
-    budget, # `ThreatModel`
-    n_classes, # Number of logits
-    judge=None # Module that decides which answers are right; `None`: `model`
-): # `(adversarial images, still right per image, messages)`
-    "One attack on one block"
-    with private_seed(x, budget.seed), torch.no_grad(), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter('always')
-        adv = _perturb(auto_attack(model, budget, n_classes, x.device), attack, x, y)
-        logits = (model if judge is None else judge)(adv)
-    messages, good, answered = [str(w.message) for w in caught], inside_ball(adv, x, budget), logits.isfinite().all(1)
-    if not good.all(): messages.append(f'{int((~good).sum())} images of {attack} outside the allowed ball or not finite, not counted')
-    if (good & ~answered).any(): messages.append(f'{int((good & ~answered).sum())} images of {attack} get logits that are not finite, counted as wrong')
-    return torch.where(good[:, None, None, None], adv, x), (logits.argmax(1) == y) & answered | ~good, messages
+# %% ../../nbs/evaluate/00_autoattack.ipynb #v018
+def believed(
+    found, # what `run_attack` returned
+    x, # clean images (B,C,H,W)
+    attack # its name, for the flags
+): # dict: `adv` (B,C,H,W), `right` (B,), `flags`
+    "What counts of an attack"
+    inside, flags = found['inside'], list(found['flags'])
+    silent = inside & ~found['answered']
+    if not inside.all(): flags.append(make_flag(
+        f'{int((~inside).sum())} images of {attack} outside the allowed ball or not finite, not counted',
+        check='rejected'))
+    if silent.any(): flags.append(make_flag(
+        f'{int(silent.sum())} images of {attack} get logits that are not finite, counted as wrong',
+        check='logits'))
+    adv = torch.where(inside[:, None, None, None], found['adv'], x)
+    return dict(adv=adv, right=found['right'] & found['answered'] | ~inside, flags=flags)
 
 # %% ../../nbs/evaluate/00_autoattack.ipynb #c052
 def attack_all(
-    model, # Module from images to logits, in evaluation mode
-    x, # Clean images (B,C,H,W) in [0,1]: one block
-    y, # Labels (B,)
-    alive, # Boolean (B,): the images to attack
-    budget, # `ThreatModel`
-    n_classes, # Number of logits
+    target, # `Target`
+    x, # clean images (B,C,H,W) in [0,1]: one block
+    y, # labels (B,)
+    alive, # boolean (B,): the images to attack
+    threat, # `ThreatModel`
     units=None, # `Units` that run the pieces
-    key='', # Their common name
-    judge=None # Module that decides which answers are right; `None`: `model`
-): # `dict`: `adv` (B,C,H,W), `alive` (B,), `left` (survivors after each attack), `messages`
-    "All attacks of the budget in turn, each on the images that the ones before left standing"
+    key='' # their common name
+): # dict: `adv` (B,C,H,W), `alive` (B,), `left` (survivors after each attack), `flags`
+    "All attacks of the threat model in turn, each on the images that the ones before left standing"
     units = Units() if units is None else units
-    adv, alive, left, messages = x.clone(), alive.clone(), {}, []
-    for attack in auto_attack(model, budget, n_classes, x.device).attacks_to_run:
-        idx = alive.nonzero()[:, 0]
-        if len(idx):
-            found, right, said = units(f'{key}/{attack}', attack_block, model, x[idx], y[idx], attack, budget, n_classes, judge)
-            adv[idx], alive[idx] = found, right
-            messages += said
-        else: units.advance(f'{key}/{attack}')
+    adv, alive = x.clone(), alive.clone()
+    left, flags = {}, []
+    for attack in auto_attack(target.model, threat, target.n_classes, x.device).attacks_to_run:
+        piece, at = f'{key}/{attack}', alive.nonzero()[:, 0]
+        if len(at):
+            found = units(piece, partial(run_attack, target), x[at], y[at], attack, threat)
+            counted = believed(found, x[at], attack)
+            adv[at], alive[at] = counted['adv'], counted['right']
+            flags += counted['flags']
+        else: units.advance(piece)
         left[attack] = int(alive.sum())
-    return dict(adv=adv, alive=alive, left=left, messages=messages)
+    return dict(adv=adv, alive=alive, left=left, flags=flags)
 
 # %% ../../nbs/evaluate/00_autoattack.ipynb #c059
-def _autograd_names(model, x, names):
-    "Python functions with one of autograd's names that a forward pass calls, as `module.name`"
-    seen, old = set(), sys.gettrace()
+def autograd_names(
+    model, # module from images to logits
+    x, # images (B,C,H,W)
+    names # names of functions to look for
+): # set of `module.name`
+    "Python functions with one of these names that a forward pass calls"
+    seen, before = set(), sys.gettrace()
     def trace(frame, event, arg):
-        if event == 'call' and frame.f_code.co_name in names: seen.add(f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}")
+        name = frame.f_code.co_name
+        if event == 'call' and name in names: seen.add(f"{frame.f_globals.get('__name__')}.{name}")
     sys.settrace(trace)
     try: model(x)
-    finally: sys.settrace(old)
+    finally: sys.settrace(before)
     return seen
-
-# %% ../../nbs/evaluate/00_autoattack.ipynb #c060
-_KINDS = {'randomized': 'random', 'logits that are not finite': 'logits', 'probability distribution': 'probabilities', 'zero gradient': 'zero gradients',
-          'dynamic': 'dynamic', 'Square': 'square', 'classes': 'classes', 'DLR': 'classes', 'not finite': 'rejected', 'barycenter': 'solver'}
-
-def make_flag(message, status='warn', check=None):
-    "A message of AutoAttack, of the solver or of ours, as an entry of `flags`"
-    kind = check or next((v for k,v in _KINDS.items() if k in message), 'other')
-    if 'gradient of a barycenter' in message: status = 'note' # `attack_gradients` wants it so
-    return dict(check=kind, status=status, message=message.replace(' See flags_doc.md for details.', ''))
 
 # %% ../../nbs/evaluate/00_autoattack.ipynb #c063
 def autoattack_checks(
-    model, # Module from images to logits, in evaluation mode
-    x, # Clean images (B,C,H,W)
-    y, # Labels (B,)
+    model, # module from images to logits, in evaluation mode
+    x, # clean images (B,C,H,W)
+    y, # labels (B,)
     version='standard' # AutoAttack's version; 'rand' expects randomness
-): # list of `dict(check, status, message)`, empty when nothing was found
+): # list of dicts `check`, `status`, `message`, empty when nothing was found
     "What AutoAttack itself says about a model before attacking it"
     checks = autoattack_package().checks
-    with warnings.catch_warnings(record=True) as caught, torch.no_grad():
-        warnings.simplefilter('always')
+    with warnings_as_flags() as flags, torch.no_grad():
         if version != 'rand': checks.check_randomized(model, x, y, bs=len(x))
         checks.check_range_output(model, x)
-    flags = [make_flag(str(w.message)) for w in caught]
-    names = _autograd_names(model, x, checks.funcs)
-    if own := names & {'beckman_nb.grid.grad'}: flags.append(make_flag(
-        "AutoAttack's check for dynamic defenses reacts to the name of beckman_nb.grid.grad, which is a finite difference", 'note', 'dynamic'))
-    if names - own: flags.append(make_flag(f'gradients are computed inside the forward pass, by {", ".join(sorted(names - own))}: '
-                                       'a dynamic defense, for which AutoAttack may be insufficient', check='dynamic'))
+    names = ', '.join(sorted(autograd_names(model, x, checks.funcs)))
+    if names: flags.append(make_flag(
+        f'gradients are computed inside the forward pass, by {names}: '
+        'a dynamic defense, for which AutoAttack may be insufficient', check='dynamic'))
     return flags
 
 # %% ../../nbs/evaluate/00_autoattack.ipynb #c066
 def gradient_check(
-    model, # Module from images to logits, in evaluation mode
-    x, # Clean images (B,C,H,W)
-    y # Labels (B,)
-): # list of `dict(check, status, message)`, empty when all gradients are finite and none is zero
+    model, # module from images to logits, in evaluation mode
+    x, # clean images (B,C,H,W)
+    y # labels (B,)
+): # list of dicts `check`, `status`, `message`, empty when all gradients are finite and none is zero
     "Are the gradients that an attacker would follow there at all?"
     g = input_gradient(model, x, lambda logits: margin(logits, y)).flatten(1)
-    zero, bad, flags = (g == 0).all(1).sum().item(), (~g.isfinite()).any(1).sum().item(), []
-    if zero: flags.append(make_flag(f'{zero} of {len(x)} images have a gradient of zero: the defense hides it', check='zero gradients'))
-    if bad: flags.append(make_flag(f'{bad} of {len(x)} images have a gradient that is not finite', 'fail', 'finite gradients'))
+    zero, bad = int((g == 0).all(1).sum()), int((~g.isfinite()).any(1).sum())
+    flags = []
+    if zero: flags.append(make_flag(
+        f'{zero} of {len(x)} images have a gradient of zero: the defense hides it', check='zero gradients'))
+    if bad: flags.append(make_flag(
+        f'{bad} of {len(x)} images have a gradient that is not finite', 'fail', 'finite gradients'))
     return flags
-
-# %% ../../nbs/evaluate/00_autoattack.ipynb #c087
-def strongest(
-    model, # Module from images to logits, in evaluation mode
-    x, # Clean images (B,C,H,W) in [0,1]: one block
-    y, # Labels (B,)
-    budget, # `ThreatModel`
-    n_classes # Number of logits
-): # Images (B,C,H,W) within the budget
-    "For every image, whatever the network says about it, the point of highest loss along an APGD-CE run"
-    apgd = auto_attack(model, budget, n_classes, x.device).apgd
-    apgd.loss, apgd.seed, apgd.n_restarts = 'ce', budget.seed, 1
-    with private_seed(x, budget.seed), torch.no_grad(): adv = apgd.perturb(x, y, best_loss=True)
-    return torch.where(inside_ball(adv, x, budget)[:, None, None, None], adv, x)
-
-# %% ../../nbs/evaluate/00_autoattack.ipynb #c018
-def probe(
-    model, # Module from images to logits, in evaluation mode
-    x, # Clean images (B,C,H,W) in [0,1]
-    y, # Labels (B,)
-    attack, # 'apgd-ce', 'apgd-t' or 'square'
-    budget, # `ThreatModel`
-    effort, # `Effort`
-    n_classes, # Number of logits
-    judge=None # Module that decides which answers are right; `None`: `model`
-): # `(adversarial images, still right (B,), messages)`
-    "One of AutoAttack's attacks with a given number of steps, targets or queries"
-    aa = auto_attack(model, replace(budget, quick=False, attacks=()), n_classes, x.device)
-    who = dict(zip(('apgd-ce', 'apgd-t', 'square'), (aa.apgd, aa.apgd_targeted, aa.square)))[attack]
-    seed = budget.seed + 1000*effort.restart
-    who.seed, who.loss, who.n_restarts = seed, 'ce' if attack == 'apgd-ce' else who.loss, 1
-    if attack == 'square': who.n_queries = effort.queries
-    else: set_steps(who, effort.steps); who.eot_iter = effort.draws
-    if attack == 'apgd-t': who.n_target_classes = min(effort.targets, n_classes - 1)
-    with private_seed(x, seed), torch.no_grad(), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter('always')
-        adv = who.perturb(x, y)
-        return adv, (judge or model)(adv).argmax(1) == y, sorted({str(w.message) for w in caught})

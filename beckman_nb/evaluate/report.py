@@ -7,17 +7,17 @@ __all__ = ['verdict', 'reproduce', 'Report', 'make_report', 'write_report']
 
 # %% ../../nbs/evaluate/50_report.ipynb #e002
 import base64
-import csv
-import html
 import io
 import json
 import matplotlib.pyplot as plt
 import tempfile
 import time
 from dataclasses import dataclass, field, replace
+from html import escape
 from pathlib import Path
 from .plot import disagreements, plot_disagreements, plot_eps, plot_robustness
 from ..runs import write_whole
+from ..tables import Table
 
 # %% ../../nbs/evaluate/50_report.ipynb #c011
 def _pc(row): return f"{100*row['accuracy']:.1f}%"
@@ -28,47 +28,62 @@ def _points(c): # a `Comparison`
 def _opening(result):
     "What was attacked, and how hard"
     s = result.settings
+    name = s['networks'][0]
     labels = dict.fromkeys(r['budget'] for r in result.rows if r['protocol'] == 'adaptive')
     text = f"{s['n']} images, {s['norm']} perturbations of at most {s['eps']:.4g}; {'; '.join(labels)}."
-    if result.quick: text += ' This was a QUICK attack: all accuracies under attack are too high, and nothing below is evidence of robustness.'
-    base, clean = (result.row(s['networks'][0], 'none', p) for p in ('adaptive', 'clean'))
-    if clean['lo'] <= 1/s['n_classes']: text += f" {base['network']} is hardly better than guessing even without an attacker: there is nothing to defend."
-    return text + f" Without a defense, {base['network']} keeps {_pc(base)} of its answers right under attack."
+    if result.quick:
+        text += ' This was a QUICK attack: all accuracies under attack are too high, '
+        text += 'and nothing below is evidence of robustness.'
+    if result.row(name, 'none', 'clean')['lo'] <= 1/s['n_classes']:
+        text += f' {name} is hardly better than guessing even without an attacker: '
+        text += 'there is nothing to defend.'
+    left = _pc(result.row(name, 'none', 'adaptive'))
+    return text + f' Without a defense, {name} keeps {left} of its answers right under attack.'
 
 # %% ../../nbs/evaluate/50_report.ipynb #c012
 def _gap(result, network, defense):
     "The oblivious accuracy of one defended network, never without the adaptive one"
     o, a = (result.row(network, defense, p) for p in ('oblivious', 'adaptive'))
     few = f", on its first {a['n']} images" if a['n'] < result.settings['n'] else ''
-    text = f"Behind the barycenter '{defense}', {network} keeps {_pc(a)} against an attacker who knows of it (adaptive){few}; "
-    text += f"the published, oblivious protocol would report {_pc(o)}"
+    text = f"Behind the barycenter '{defense}', {network} keeps {_pc(a)} against an attacker who knows of it "
+    text += f'(adaptive){few}; the published, oblivious protocol would report {_pc(o)}'
     over = result.compare((network, defense, 'oblivious'), (network, defense, 'adaptive'))
     if over.outcome == 'gain': return text + f', {100*over.difference:.1f} points too much.'
-    return text + (', which is about the same here.' if over.difference < .02 else f"; {a['n']} images are too few to tell the two apart.")
+    if over.difference < .02: return text + ', which is about the same here.'
+    return text + f"; {a['n']} images are too few to tell the two apart."
 
 def _shift(result):
     "What the published protocol thinks of a control that defends nothing"
-    net = result.settings['networks'][0]
-    controls = [c for c in result.settings['controls'] if 'shift' in c and (net, c, 'adaptive') in result.right]
-    if not controls: return ''
-    o, a = (result.row(net, controls[0], p) for p in ('oblivious', 'adaptive'))
-    bare = result.row(net, 'none', 'adaptive')
-    return (f"For scale, the control '{controls[0]}', which protects against nothing, brings {net} from {_pc(bare)} to {_pc(o)} by the oblivious protocol "
-            f"and to {_pc(a)} by the adaptive one.")
+    s, name = result.settings, result.settings['networks'][0]
+    shifts = [c for c in s['controls'] if 'shift' in c and (name, c, 'adaptive') in result.right]
+    if not shifts: return ''
+    bare = _pc(result.row(name, 'none', 'adaptive'))
+    o, a = (_pc(result.row(name, shifts[0], p)) for p in ('oblivious', 'adaptive'))
+    text = f"For scale, the control '{shifts[0]}', which protects against nothing, brings {name} from {bare} "
+    return text + f'to {o} by the oblivious protocol and to {a} by the adaptive one.'
 
 # %% ../../nbs/evaluate/50_report.ipynb #c017
-_SAY = dict(gain='a gain that survives an attacker who knows of the barycenter', loss='the barycenter costs robustness')
+_SAY = dict(
+    gain='a gain that survives an attacker who knows of the barycenter',
+    loss='the barycenter costs robustness',
+    unclear='no difference shown; these images are too few to say more',
+    quick='a difference that a full attack has to confirm before it may be called a gain or a loss')
+
+def _meaning(c, quick): # a `Comparison`, and whether the attack was a quick one
+    "What one may conclude from a comparison"
+    if c.outcome != 'no difference': return _SAY['quick' if quick else c.outcome]
+    if c.hi - c.lo > .2: return _SAY['unclear']
+    text = 'no gain; on these images the barycenter does not help, '
+    return text + f'and they exclude a gain of more than {100*c.hi:+.1f} points'
 
 def _decision(result, network, defense, control):
     "Is there a gain over equal-cost adversarial training?"
-    c = result.compare((network, defense, 'adaptive'), (control, 'none', 'adaptive'))
-    said = _SAY.get(c.outcome, f'no gain; on these images the barycenter does not help, and they exclude a gain of more than {100*c.hi:+.1f} points')
-    if c.outcome == 'no difference' and c.hi - c.lo > .2: said = 'no difference shown; these images are too few to say more'
-    if result.quick and c.outcome != 'no difference': said = 'a difference that a full attack has to confirm before it may be called a gain or a loss'
-    clean = result.compare((network, defense, 'clean'), (control, 'none', 'clean'))
-    cost = '' if clean.outcome == 'no difference' else f" Its accuracy without an attacker differs by {_points(clean)}."
-    return (f"{network} behind '{defense}' against {control}, which trained equally long without barycenters: "
-            f"{_points(c)} adaptive accuracy on {c.n} images (95% interval, McNemar p = {c.p:.2g}): {said}.{cost}")
+    c, clean = (result.compare((network, defense, p), (control, 'none', p)) for p in ('adaptive', 'clean'))
+    text = f"{network} behind '{defense}' against {control}, which trained equally long without barycenters: "
+    text += f'{_points(c)} adaptive accuracy on {c.n} images '
+    text += f'(95% interval, McNemar p = {c.p:.2g}): {_meaning(c, result.quick)}.'
+    if clean.outcome == 'no difference': return text
+    return text + f' Its accuracy without an attacker differs by {_points(clean)}.'
 
 # %% ../../nbs/evaluate/50_report.ipynb #c021
 def _is_check(f): return 'values' in f
@@ -77,207 +92,264 @@ def _alarms(flags):
     "The entries that should worry a reader"
     return [f for f in flags if f['status'] in ('warn', 'fail')]
 
+def _where(flags):
+    "(check, status) of each alarm -> the networks and defenses it is about, as one text"
+    seen = {}
+    for f in _alarms(flags):
+        seen.setdefault((f['check'], f['status']), {})[f"{f['network']}/{f['defense']}"] = None
+    return {k: ', '.join(names) for k,names in seen.items()}
+
 def _suspicions(result):
     "One sentence about what was flagged, and one about the checks, if there were any"
-    seen, checks = {}, [f for f in result.flags if _is_check(f)]
-    for f in _alarms(result.flags): seen.setdefault((f['check'], f['status']), {})[f"{f['network']}/{f['defense']}"] = None
-    counts = [f"{sum(f['status'] == k for f in checks)} {word}" for k,word in (('pass', 'passed'), ('warn', 'warned'), ('fail', 'failed'))]
-    said = [f"Sanity checks: {', '.join(counts)}."] if checks else []
-    names = [check + (' (FAILED, ' if status == 'fail' else ' (') + ', '.join(where) + ')' for (check,status),where in seen.items()]
+    checks, said = [f for f in result.flags if _is_check(f)], []
+    if checks:
+        ends = [f['status'] for f in checks]
+        counts = ', '.join(f'{ends.count(k)} {k}ed' for k in ('pass', 'warn', 'fail'))
+        said.append(f'Sanity checks: {counts}.')
+    def name(check, status): return f'{check} (FAILED, ' if status == 'fail' else f'{check} ('
+    names = [f'{name(*k)}{where})' for k,where in _where(result.flags).items()]
     if names: said.append(f"Flagged: {'; '.join(names)}.")
-    if any(f['status'] == 'fail' for f in checks): said.append('Where a check failed, the attack did, and the accuracy is too high.')
+    if any(f['status'] == 'fail' for f in checks):
+        said.append('Where a check failed, the attack did, and the accuracy is too high.')
     return ' '.join(said)
 
 # %% ../../nbs/evaluate/50_report.ipynb #c024
+_OPEN = ('No network with equally long plain adversarial training was evaluated: '
+         'whether barycenters gain anything over it is open.')
+
 def verdict(
     result, # `Robustness` with adaptive rows
-    control='control' # Name of the network that trained at equal cost without barycenters
-): # Text, one statement per line
+    control='control' # name of the network that trained at equal cost without barycenters
+): # text, one statement per line
     "What the numbers say, in words"
-    base, *others = result.settings['networks']
+    right, (base, *others) = result.right, result.settings['networks']
+    if (base, 'none', 'adaptive') not in right:
+        return _quick_note(result) + 'Only the network was attacked: this says nothing about any defense.'
     treated = [n for n in others if n != control]
-    pairs = [(n, d) for n in (base, *treated) for d in result.settings['defenses'] if (n, d, 'adaptive') in result.right]
-    if (base, 'none', 'adaptive') not in result.right: return _quick_note(result) + 'Only the network was attacked: this says nothing about any defense.'
-    has = {k[:2] for k in result.right if k[2] == 'oblivious'}
-    lines = [_opening(result)] + [_gap(result, *p) for p in pairs if p in has] + ([_shift(result)] if has else [])
-    if (control, 'none', 'adaptive') in result.right: lines += [_decision(result, n, d, control) for n,d in pairs if n in treated]
-    else: lines.append('No network with equally long plain adversarial training was evaluated: whether barycenters gain anything over it is open.')
-    return '\n'.join(line for line in [*lines, _suspicions(result)] if line)
+    defended = [(n, d) for n in (base, *treated) for d in result.settings['defenses']]
+    pairs = [pair for pair in defended if (*pair, 'adaptive') in right]
+    oblivious = {(n, d) for n,d,p in right if p == 'oblivious'}
+    lines = [_opening(result)] + [_gap(result, *pair) for pair in pairs if pair in oblivious]
+    if oblivious: lines.append(_shift(result))
+    if (control, 'none', 'adaptive') not in right: lines.append(_OPEN)
+    else: lines += [_decision(result, n, d, control) for n,d in pairs if n in treated]
+    lines.append(_suspicions(result))
+    return '\n'.join(filter(None, lines))
 
 # %% ../../nbs/evaluate/50_report.ipynb #c025
 def _quick_note(result): return 'QUICK attack, accuracies too high. ' if result.quick else ''
 
 # %% ../../nbs/evaluate/50_report.ipynb #c032
-_CSS = """.bk{font:15px/1.5 sans-serif;max-width:60em;color:#222}.bk table{border-collapse:collapse;font-size:13px}.bk td,.bk th{border-bottom:1px solid #ddd;padding:.3em .7em;text-align:left;vertical-align:top}
-.bk .quick{background:#fde7e7;padding:.6em 1em;font-weight:bold}.bk img{max-width:100%}.bk .pass{color:#2e7d32}.bk .note{color:#666}.bk .warn{background:#fff3cd}.bk .fail{background:#f8d7da;font-weight:bold}.bk pre{background:#f5f5f5;padding:.6em 1em;white-space:pre-wrap}"""
-
-def _html_table(lines, status=None):
-    "A list of lines of text, the first one the header, as an HTML table; cells of column `status` are coloured by what they say"
-    def kind(i, c, tag): return f' class="{html.escape(c)}"' if i == status and tag == 'td' else ''
-    def cell(i, c, tag): return f'<{tag}{kind(i, c, tag)}>{html.escape(str(c))}</{tag}>'
-    def line(cells, tag): return '<tr>' + ''.join(cell(i, c, tag) for i,c in enumerate(cells)) + '</tr>'
-    return '<table>' + line(lines[0], 'th') + ''.join(line(cells, 'td') for cells in lines[1:]) + '</table>'
+_CSS = '''
+.bk { font: 15px/1.5 sans-serif; max-width: 60em; color: #222 }
+.bk table { border-collapse: collapse; font-size: 13px }
+.bk td, .bk th { border-bottom: 1px solid #ddd; padding: .3em .7em; text-align: left; vertical-align: top }
+.bk .quick { background: #fde7e7; padding: .6em 1em; font-weight: bold }
+.bk img { max-width: 100% }
+.bk .pass { color: #2e7d32 }
+.bk .note { color: #666 }
+.bk .warn { background: #fff3cd }
+.bk .fail { background: #f8d7da; font-weight: bold }
+.bk pre { background: #f5f5f5; padding: .6em 1em; white-space: pre-wrap }
+'''
 
 def _entries(flags):
-    "Entries of checks or flags as lines of a table, what worries first"
+    "Entries of checks or flags as a table, what worries first"
     order = dict(fail=0, warn=1, note=2)
     found = sorted(flags, key=lambda f: order.get(f['status'], 3))
-    return [['status', 'check', 'network', 'defense', 'finding']] + [[f[k] for k in ('status', 'check', 'network', 'defense', 'message')] for f in found]
+    lines = [[f[k] for k in ('status', 'check', 'network', 'defense', 'message')] for f in found]
+    return Table([['status', 'check', 'network', 'defense', 'finding'], *lines])
 
 # %% ../../nbs/evaluate/50_report.ipynb #c035
 def reproduce(
     result, # `Robustness`
     settings=None # dict of further settings; its `command` is taken when there is one
-): # Text
+): # text
     "The command, or the call in Python, that computes this result again"
     if (settings or {}).get('command'): return settings['command']
+    s = result.settings
     keys = ('eps', 'norm', 'version', 'protocols', 'quick', 'n', 'n_of', 'block_size', 'seed')
-    args = ', '.join(f'{k}={result.settings[k]!r}' for k in keys if result.settings.get(k) not in (None, {}))
-    nets, defenses = ({k: ... for k in result.settings[o]} for o in ('networks', 'defenses'))
-    call = f"robustness({nets}, (images, labels), {defenses}, {args})"
+    args = ', '.join(f'{k}={s[k]!r}' for k in keys if s.get(k) not in (None, {}))
+    nets, defenses = ({k: ... for k in s[o]} for o in ('networks', 'defenses'))
+    call = f'robustness({nets}, (images, labels), {defenses}, {args})'
     return call.replace('Ellipsis', '...')
 
 def _value(v):
     "A setting, in words"
     if isinstance(v, dict): return ', '.join(f'{k} {_value(o)}' for k,o in v.items())
-    return ', '.join(map(str, v)) if isinstance(v, (list, tuple)) else f'{v:.6g}' if isinstance(v, float) else str(v)
+    if isinstance(v, (list, tuple)): return ', '.join(map(str, v))
+    return f'{v:.6g}' if isinstance(v, float) else str(v)
 
 # %% ../../nbs/evaluate/50_report.ipynb #c038
+_TITLES = dict(robustness='Accuracy by protocol', eps='Accuracy against the size of the perturbation',
+               disagreements='Right under the oblivious protocol, wrong under the adaptive one')
+_QUICK = '<p class="quick">QUICK evaluation: accuracies are too high, for demonstration only.</p>'
+
+def _section(title, content): return [f'<h2>{escape(title)}</h2>', content]
+
+def _embedded(name, png):
+    "A figure inside the page"
+    content = base64.b64encode(png).decode()
+    return f'<img alt="{escape(name)}" src="data:image/png;base64,{content}">'
+
 @dataclass(repr=False)
 class Report:
     "An evaluation as a page: shows itself in a notebook, and writes itself to a folder"
     result:object # `Robustness`, with the checks among its `flags`
-    settings:dict = field(default_factory=dict) # Further settings: data, training, command
-    control:str = 'control' # Name of the network that trained at equal cost without barycenters
+    settings:dict = field(default_factory=dict) # further settings: data, training, command
+    control:str = 'control' # name of the network that trained at equal cost without barycenters
     pictures:dict = field(default_factory=dict) # name -> PNG
 
     @property
-    def verdict(self): return verdict(self.result, self.control) # Text, one statement per line
+    def verdict(self): # text, one statement per line
+        "What the numbers say, in words"
+        return verdict(self.result, self.control)
 
     @property
-    def checks(self): return [f for f in self.result.flags if _is_check(f)] # list of dicts
+    def checks(self): # list of dicts
+        "What the sanity checks found"
+        return [f for f in self.result.flags if _is_check(f)]
 
     def __repr__(self): return f'{self.verdict}\n\n{self.result}'
 
     def _repr_html_(self):
         "All of the page but its frame"
         res, notes = self.result, [f for f in self.result.flags if not _is_check(f)]
-        body = ['<p class="quick">QUICK evaluation: accuracies are too high, for demonstration only.</p>'] if res.quick else []
-        body += [f'<p>{html.escape(self.verdict)}</p>', '<h2>Accuracy, % [95% Wilson interval]</h2>', _html_table(res.table())]
-        for name,png in self.pictures.items():
-            body += [f'<h2>{html.escape(_TITLES.get(name, name))}</h2>', f'<img alt="{html.escape(name)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">']
-        body += ['<h2>Sanity checks</h2>', _html_table(_entries(self.checks), 0) if self.checks else '<p>Not run.</p>']
-        body += ['<h2>Notes of AutoAttack and the solver</h2>', _html_table(_entries(notes), 0) if notes else '<p>None.</p>']
+        body = [_QUICK] if res.quick else []
+        body.append(f'<p>{escape(self.verdict)}</p>')
+        body += _section('Accuracy, % [95% Wilson interval]', res.table().html())
+        for name,png in self.pictures.items(): body += _section(_TITLES.get(name, name), _embedded(name, png))
+        checks = _entries(self.checks).html(status=0) if self.checks else '<p>Not run.</p>'
+        body += _section('Sanity checks', checks)
+        said = _entries(notes).html(status=0) if notes else '<p>None.</p>'
+        body += _section('Notes of AutoAttack and the solver', said)
         settings = [[k, _value(v)] for k,v in (res.settings | self.settings).items() if k != 'command']
-        body += ['<h2>To compute it again</h2>', f'<pre>{html.escape(reproduce(res, self.settings))}</pre>', _html_table([['setting', 'value'], *settings])]
+        body += _section('To compute it again', f'<pre>{escape(reproduce(res, self.settings))}</pre>')
+        body.append(Table([['setting', 'value'], *settings]).html())
         return f'<style>{_CSS}</style><div class="bk">{"".join(body)}</div>'
 
 # %% ../../nbs/evaluate/50_report.ipynb #c040
-_TITLES = dict(robustness='Accuracy by protocol', eps='Accuracy against the size of the perturbation',
-               disagreements='Right under the oblivious protocol, wrong under the adaptive one')
-
 def _page(report):
     "The report as one HTML page"
-    head = '<meta charset="utf-8"><title>Robustness</title><style>body{margin:2em auto;max-width:60em;padding:0 1em}</style>'
-    return f'<!DOCTYPE html><html lang="en"><head>{head}</head><body><h1>Robustness with and without Beckman barycenters</h1>{report._repr_html_()}</body></html>'
+    style = 'body{margin:2em auto;max-width:60em;padding:0 1em}'
+    head = f'<meta charset="utf-8"><title>Robustness</title><style>{style}</style>'
+    body = f'<h1>Robustness with and without Beckman barycenters</h1>{report._repr_html_()}'
+    return f'<!DOCTYPE html><html lang="en"><head>{head}</head><body>{body}</body></html>'
 
 def _markdown(report):
     "The report as Markdown, with links to the figures beside it"
     parts = ['# Evaluation', *report.verdict.splitlines(), report.result._repr_markdown_()]
-    parts += [f'## {_TITLES.get(name, name)}\n\n![{_TITLES.get(name, name)}]({name}.png)' for name in report.pictures]
-    if report.checks: parts += ['## Sanity checks', _markdown_table(_entries(report.checks))]
-    return '\n\n'.join([*parts, '## To compute it again', f'```\n{reproduce(report.result, report.settings)}\n```']) + '\n'
-
-def _markdown_table(lines):
-    "Lines of text, the first one the header, as a table in Markdown"
-    rows = ['| ' + ' | '.join(str(c).replace('|', '/') for c in line) + ' |' for line in lines]
-    return '\n'.join([rows[0], '|' + '---|'*len(lines[0]), *rows[1:]])
+    for name in report.pictures:
+        title = _TITLES.get(name, name)
+        parts += [f'## {title}', f'![{title}]({name}.png)']
+    if report.checks: parts += ['## Sanity checks', _entries(report.checks).markdown()]
+    parts += ['## To compute it again', f'```\n{reproduce(report.result, report.settings)}\n```']
+    return '\n\n'.join(parts) + '\n'
 
 # %% ../../nbs/evaluate/50_report.ipynb #c043
 def _png(fig, close=False):
     "A figure as PNG, below 100 kB"
     for dpi in (120, 90, 72):
-        out = io.BytesIO(); fig.savefig(out, format='png', dpi=dpi)
+        out = io.BytesIO()
+        fig.savefig(out, format='png', dpi=dpi)
         if len(out.getvalue()) <= 100_000: break
     if close: plt.close(fig)
     return out.getvalue()
 
-def _pictures(result, data, barycenter):
-    "The figures of an evaluation, name to PNG"
-    found, s = {'robustness': _png(plot_robustness(result)[0], close=True)}, result.settings
-    curves = [f for f in result.flags if _is_check(f) and 'eps' in f['values']]
-    if curves: found['eps'] = _png(plot_eps(curves, at=s['eps'])[0], close=True)
-    layers = barycenter if isinstance(barycenter, dict) else dict.fromkeys(s['defenses'][:1], barycenter)
-    for name,layer in layers.items() if data is not None else ():
+def _drawn(figure): return _png(figure[0], close=True) # of `(fig, axs)`
+
+def _first_disagreement(result, x, defense):
+    "The first defense for which there are images to show, as a PNG; `None` where there is none"
+    s = result.settings
+    layers = defense if isinstance(defense, dict) else dict.fromkeys(s['defenses'][:1], defense)
+    for name,layer in layers.items():
         key = (s['networks'][0], name)
-        if layer is None or (*key, 'adaptive') not in result.images or not len(disagreements(result, *key)): continue
-        found['disagreements'] = _png(plot_disagreements(result, data[0], layer, *key)[0], close=True)
-        break
-    return found
+        if layer is None or (*key, 'adaptive') not in result.images: continue
+        if len(disagreements(result, *key)): return _drawn(plot_disagreements(result, x, layer, *key))
+
+def _pictures(result, data, defense):
+    "The figures of an evaluation, name to PNG"
+    found = dict(robustness=_drawn(plot_robustness(result)))
+    curves = [f for f in result.flags if _is_check(f) and 'eps' in f['values']]
+    if curves: found['eps'] = _drawn(plot_eps(curves, at=result.settings['eps']))
+    images = None if data is None else _first_disagreement(result, data[0], defense)
+    return found if images is None else found | dict(disagreements=images)
+
+def _with_checks(result, checks):
+    "The result with what the checks found among its flags, once"
+    return replace(result, flags=[*result.flags, *(o for o in checks or () if o not in result.flags)])
 
 # %% ../../nbs/evaluate/50_report.ipynb #c044
 def make_report(
     result, # `Robustness`
     settings=None, # dict of further settings: data, training, `command`
-    control='control', # Name of the network that trained at equal cost without barycenters
+    control='control', # name of the network that trained at equal cost without barycenters
     figures=None, # dict of name to matplotlib figure, shown after the others
-    checks=None, # What `sanity_checks` returned, unless it is among `result.flags` already
+    checks=None, # what `sanity_checks` returned, unless it is among `result.flags` already
     data=None, # `(images, labels)` that were evaluated, to show where the protocols disagree
-    barycenter=None # The defense, or dict of name to defense, for the same purpose
+    defense=None # module from images to images, or dict of name to module, for the same purpose
 ): # `Report`
     "Verdict, table, figures, checks and settings of an evaluation, to look at in a notebook"
-    result = replace(result, flags=[*result.flags, *(o for o in checks or () if o not in result.flags)])
-    pictures = _pictures(result, data, barycenter) | {k: _png(fig) for k,fig in (figures or {}).items()}
+    result = _with_checks(result, checks)
+    pictures = _pictures(result, data, defense) | {k: _png(fig) for k,fig in (figures or {}).items()}
     return Report(result, dict(settings or {}), control, pictures)
 
 # %% ../../nbs/evaluate/50_report.ipynb #c047
-def _csv(rows):
-    "Rows as CSV text, all columns that any row has"
-    cols = list(dict.fromkeys(k for r in rows for k in r))
-    lines = [cols] + [[r.get(c) for c in cols] for r in rows]
-    out = io.StringIO()
-    csv.writer(out, lineterminator='\n').writerows(lines)
-    return out.getvalue()
-
-def _json(result, **more): return json.dumps(dict(result.to_dict(), **more), indent=1, ensure_ascii=False, default=str).encode()
+def _json(result, **more):
+    "A result, and more, as the content of a JSON file"
+    return json.dumps(dict(result.to_dict(), **more), indent=1, ensure_ascii=False, default=str).encode()
 
 # %% ../../nbs/evaluate/50_report.ipynb #c050
+def _elsewhere(content):
+    "Save results to the temporary folder, and say where"
+    spare = Path(tempfile.mkdtemp(prefix='beckman_results_'))/'results.json'
+    try: spare.write_bytes(content)
+    except OSError: return 'and neither can the temporary folder'
+    return f'the results were saved to {spare}'
+
 def _secure(folder, content):
     "Write `results.json`; where the folder refuses, write it elsewhere and raise an `OSError` that says so"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder/'results.json', content)
     except OSError as e:
-        spare = Path(tempfile.mkdtemp(prefix='beckman_results_'))/'results.json'
-        try: spare.write_bytes(content); where = f'the results were saved to {spare}'
-        except OSError: where = 'and neither can the temporary folder'
-        raise OSError(e.errno, f'folder: {folder} cannot be written ({e.strerror}); {where}') from e
+        what = f'folder: {folder} cannot be written ({e.strerror}); {_elsewhere(content)}'
+        raise OSError(e.errno, what) from e
 
 def _rest(folder, files):
     "Write the other files; an error says what is there already"
     for name,content in files.items():
         try: write_whole(folder/name, content)
-        except OSError as e: raise OSError(e.errno, f'folder: {folder/name} cannot be written ({e.strerror}); results.json is complete, and the others can be made from it') from e
+        except OSError as e:
+            what = f'folder: {folder/name} cannot be written ({e.strerror}); '
+            what += 'results.json is complete, and the others can be made from it'
+            raise OSError(e.errno, what) from e
 
 # %% ../../nbs/evaluate/50_report.ipynb #c051
 def write_report(
     result, # `Robustness`
-    folder, # Where to write; made if it does not exist. `OSError` naming it where that fails, and where the results are instead
+    folder, # made if it does not exist; an `OSError` names it where that fails, and where the results are instead
     settings=None, # dict of further settings: data, training, `command`
-    control='control', # Name of the network that trained at equal cost without barycenters
+    control='control', # name of the network that trained at equal cost without barycenters
     figures=None, # dict of name to matplotlib figure, saved as PNG beside the others
-    checks=None, # What `sanity_checks` returned, unless it is among `result.flags` already
+    checks=None, # what `sanity_checks` returned, unless it is among `result.flags` already
     data=None, # `(images, labels)` that were evaluated, to show where the protocols disagree
-    barycenter=None # The defense, or dict of name to defense, for the same purpose
+    defense=None # module from images to images, or dict of name to module, for the same purpose
 ): # dict of what was written, name to `Path`
-    "Table (CSV), per-image answers, checks and settings (JSON), verdict, figures, and a page that shows them (HTML)"
+    "Table (CSV), per-image answers, checks and settings (JSON), verdict, figures, and a page (HTML)"
     folder, settings = Path(folder), dict(settings or {}, date=time.strftime('%Y-%m-%dT%H:%M:%S%z'))
-    flags = [*result.flags, *(o for o in checks or () if o not in result.flags)]
-    _secure(folder, _json(replace(result, flags=flags), run=settings))
-    report = make_report(result, settings, control, figures, checks, data, barycenter)
-    files = {'results.json': _json(report.result, run=settings, verdict=report.verdict.splitlines()), 'table.csv': _csv(result.rows).encode()}
-    if report.checks: files['checks.csv'] = _csv([{k: f[k] for k in ('status', 'check', 'network', 'defense', 'message')} for f in report.checks]).encode()
-    files |= {f'{name}.png': png for name,png in report.pictures.items()}
-    files |= {'report.md': _markdown(report).encode(), 'report.html': _page(report).encode()}
+    _secure(folder, _json(_with_checks(result, checks), run=settings))
+    report = make_report(result, settings, control, figures, checks, data, defense)
+    files = _files(report, result.rows)
     _rest(folder, files)
     return {name: folder/name for name in sorted(files)}
+
+def _files(report, rows):
+    "Everything that is written, name to content"
+    lines = report.verdict.splitlines()
+    files = {'results.json': _json(report.result, run=report.settings, verdict=lines)}
+    files['table.csv'] = Table.of(rows).csv().encode()
+    columns = ('status', 'check', 'network', 'defense', 'message')
+    if report.checks: files['checks.csv'] = Table.of(report.checks, columns).csv().encode()
+    files |= {f'{name}.png': png for name,png in report.pictures.items()}
+    return files | {'report.md': _markdown(report).encode(), 'report.html': _page(report).encode()}

@@ -19,18 +19,23 @@ def _slopes(t, p, w, params, pbar, ends):
     "f' at `t`, saturated views counted exactly"
     total = params.theta + (params.kappa*(t - pbar) if params.kappa else 0.)
     for pi, wi, (low, high) in zip(p, w, ends):
-        total = total + wi*torch.where(t >= high, params.mu, torch.where(t <= low, -params.mu, params.rho*(t - pi)))
+        linear = params.rho*(t - pi)
+        force = torch.where(t >= high, params.mu, torch.where(t <= low, -params.mu, linear))
+        total = total + wi*force
     return total
 
 def _bracket(p, w, params):
-    "Last knot where f' < 0 and first one where it is not, with f' there; f' at 0 and 1; and all breakpoints as pairs"
-    reach, pbar = params.mu/params.rho, (w*p).sum(0)/w.sum(0) if params.kappa else None
+    "Last knot where f' < 0, first one where it is not, with f' there; f' at 0 and 1; the breakpoints"
+    reach = params.mu/params.rho
+    pbar = (w*p).sum(0)/w.sum(0) if params.kappa else None
     ends = [(pi - reach, pi + reach) for pi in p]
+    def slope(t): return _slopes(t, p, w, params, pbar, ends)
     nil = 8*torch.finfo(p.dtype).eps*(params.theta + params.mu*w.sum(0))
     left, right = torch.zeros_like(p[0]), torch.ones_like(p[0])
-    f_left, f_right = f_zero, f_one = [_slopes(t, p, w, params, pbar, ends) for t in (left, right)]
+    f_zero, f_one = slope(left), slope(right)
+    f_left, f_right = f_zero, f_one
     for t in (t for pair in ends for t in pair):
-        f = _slopes(t, p, w, params, pbar, ends)
+        f = slope(t)
         below = f < -nil
         better = below & (t > left)
         left, f_left = torch.where(better, t, left), torch.where(better, f, f_left)
@@ -72,8 +77,9 @@ class _Analytic(torch.autograd.Function):
         dp = g*w*(params.rho*active + params.kappa/total)
         dw = None
         if ctx.needs_input_grad[1]:
-            pull = params.kappa*(p - (w*p).sum(0)/total)/total - (params.rho*(q - p)).clamp(-params.mu, params.mu)
-            dw = (g*pull).sum((2, 3, 4), keepdim=True)
+            pbar = (w*p).sum(0)/total
+            force = (params.rho*(q - p)).clamp(-params.mu, params.mu)
+            dw = (g*(params.kappa*(p - pbar)/total - force)).sum((2, 3, 4), keepdim=True)
         return dp, dw, None
 
 # %% ../../nbs/program/30_analytic.ipynb #c012
@@ -92,11 +98,12 @@ def analytic_multipliers(marginals: Tensor, # `(N,B,C,H,W)`
                          weights: Tensor, # `(N,B)`
                         ) -> Tensor: # `(N,B,C,H,W)` float64: multipliers d that prove optimality of `image` under zero flow
     "Price maps of the analytic barycenter, raised in the dark"
-    p, q, w = marginals.double(), image.double(), per_marginal(weights).double()
+    p, q, w = (t.double() for t in (marginals, image, per_marginal(weights)))
     cap = w*params.mu
     d = (w*params.rho*(p - q)).clamp(-cap, cap)
     room = params.theta - params.kappa*average(p, w[..., 0, 0, 0]) - d.sum(0)
-    lift = (1 - 1e-6)*torch.minimum(room/len(p), (cap - d).amin(0)).clamp(min=0)   # still inside after rounding to float32
+    lift = torch.minimum(room/len(p), (cap - d).amin(0)).clamp(min=0)
+    lift = (1 - 1e-6)*lift   # still inside after rounding to float32
     return d + torch.where(q == 0, lift, 0.)
 
 # %% ../../nbs/program/30_analytic.ipynb #c030
@@ -105,14 +112,16 @@ def transport_impossible(params: BeckmanParams, # the prices
     "The a-priori condition `2*sqrt(2)*mu <= lam`"
     return 2*math.sqrt(2)*params.mu <= params.lam
 
+# %% ../../nbs/program/30_analytic.ipynb #e006
 def transport_inactive(marginals: Tensor, # `(N,B,C,H,W)`, finite and >= 0; else `ValueError`
                        params: BeckmanParams=BeckmanParams.published(), # the prices
                        weights=None, # `(N,)` or `(N,B)`, positive; 1 for each marginal by default
-                       image: Tensor=None, # the analytic barycenter `(B,C,H,W)`, if it is already at hand
+                       image: Tensor | None=None, # the analytic barycenter `(B,C,H,W)`, if it is already at hand
                       ) -> Tensor: # `(B,)` bool: True where the analytic barycenter is certified optimal
     "Per-image certificate that zero flow is optimal (sufficient, not necessary)"
     weights = check_weights(weights, check_marginals(marginals)).detach()
-    if transport_impossible(params): return torch.ones(marginals.shape[1], dtype=torch.bool, device=marginals.device)
+    if transport_impossible(params):
+        return torch.ones(marginals.shape[1], dtype=torch.bool, device=marginals.device)
     with torch.no_grad():
         if image is None: image = analytic_barycenter(marginals, params, weights)
         d = analytic_multipliers(marginals, image, params, weights)

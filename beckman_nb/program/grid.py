@@ -15,14 +15,17 @@ def difference(u: Tensor, # image(s), `(…,H,W)`, any floating dtype and device
         ) -> Tensor: # `(…,2,H,W)`: forward differences down and right, in grey levels per pixel, 0 where they would leave the image
     "Forward differences with Neumann boundary"
     if u.ndim < 2: raise ValueError(f"u: expected an image (…,H,W), got shape {tuple(u.shape)}")
-    down, right = u[..., 1:, :] - u[..., :-1, :], u[..., :, 1:] - u[..., :, :-1]
+    down = u[..., 1:, :] - u[..., :-1, :]
+    right = u[..., :, 1:] - u[..., :, :-1]
     return torch.stack([F.pad(down, (0, 0, 0, 1)), F.pad(right, (0, 1))], dim=-3)
 
 # %% ../../nbs/program/00_grid.ipynb #c012
 def divergence(m: Tensor, # flow(s), `(…,2,H,W)`; raises `ValueError` unless the third axis from the end is 2
        ) -> Tensor: # `(…,H,W)`: what leaves a pixel minus what arrives there; sums to 0 over the image
     "Divergence, exactly minus the transpose of `difference`"
-    if m.ndim < 3 or m.shape[-3] != 2: raise ValueError(f"m: expected a flow (…,2,H,W), got shape {tuple(m.shape)}")
-    down, right = m[..., 0, :-1, :], m[..., 1, :, :-1]
+    if m.ndim < 3 or m.shape[-3] != 2:
+        raise ValueError(f"m: expected a flow (…,2,H,W), got shape {tuple(m.shape)}")
+    down = m[..., 0, :-1, :]
+    right = m[..., 1, :, :-1]
     return (F.pad(down, (0, 0, 0, 1)) - F.pad(down, (0, 0, 1, 0))
             + F.pad(right, (0, 1)) - F.pad(right, (1, 0)))

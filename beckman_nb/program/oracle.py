@@ -6,31 +6,45 @@
 __all__ = ['convex_oracle']
 
 # %% ../../nbs/program/40_oracle.ipynb #e002
-import cvxpy as cp
 import numpy as np
 import torch
 from torch import Tensor
 from .beckman import BeckmanParams
 from .inputs import check_marginals, check_weights
 
+# %% ../../nbs/program/40_oracle.ipynb #e006
+def _one_view(p, q, prices):
+    "Cost and constraint of a view `p` (H,W) under the image `q`, and the unknowns: the flow's two parts, x"
+    import cvxpy as cp
+    h, wd = p.shape
+    my, mx, r = (cp.Variable((h, wd)) for _ in range(3))
+    x = cp.Variable((h, wd), nonneg=True)
+    down = np.eye(h) - np.eye(h, k=-1)
+    down[:, -1] = 0
+    right = np.eye(wd) - np.eye(wd, k=1)
+    right[-1] = 0
+    balance = down @ my + mx @ right + x - q - r == 0
+    arrows = cp.vstack([cp.vec(my, order='C'), cp.vec(mx, order='C')])
+    moving = prices.lam*cp.sum(cp.norm(arrows, 2, axis=0))
+    cleaning = prices.rho/2*cp.sum_squares(x - p)
+    creating = prices.mu*cp.sum(cp.abs(r))
+    return moving + cleaning + creating, balance, (my, mx, x)
+
 # %% ../../nbs/program/40_oracle.ipynb #c031
-def _cvxpy_channel(p, w, prices):
-    "Solve (P) for one channel by CVXPY: `p` is `(N,H,W)` and `w` is `(N,)`, both NumPy float64"
-    import cvxpy as cp, numpy as np
-    n, h, wd = p.shape
-    shared = lambda **kw: [cp.Variable((h, wd), **kw) for _ in range(n)]
-    my, mx, x, r, q = shared(), shared(), shared(nonneg=True), shared(), cp.Variable((h, wd), nonneg=True)
-    down, right = np.eye(h) - np.eye(h, k=-1), np.eye(wd) - np.eye(wd, k=1)
-    down[:, -1], right[-1] = 0, 0                                        # my[i,j] - my[i-1,j], nothing through the border
-    balance = [down @ my[i] + mx[i] @ right + x[i] - q - r[i] == 0 for i in range(n)]
-    length = lambda i: cp.sum(cp.norm(cp.vstack([cp.vec(my[i], order='C'), cp.vec(mx[i], order='C')]), 2, axis=0))
-    cost = sum(w[i]*(prices.lam*length(i) + prices.rho/2*cp.sum_squares(x[i] - p[i]) + prices.mu*cp.sum(cp.abs(r[i]))) for i in range(n))
-    pbar = sum(w[i]*p[i] for i in range(n))/w.sum()
-    cost += prices.theta*cp.sum(q) + prices.kappa/2*cp.sum_squares(q - pbar)
-    problem = cp.Problem(cp.Minimize(cost), balance + [q <= 1])
+def _solve_channel(p, w, prices):
+    "Solve (P) for one channel: `p` is `(N,H,W)` and `w` is `(N,)`, both NumPy float64"
+    import cvxpy as cp
+    q = cp.Variable(p.shape[1:], nonneg=True)
+    costs, balances, unknowns = zip(*(_one_view(pi, q, prices) for pi in p))
+    pbar = sum(wi*pi for wi, pi in zip(w, p))/w.sum()
+    shared = prices.theta*cp.sum(q) + prices.kappa/2*cp.sum_squares(q - pbar)
+    total = sum(wi*cost for wi, cost in zip(w, costs)) + shared
+    problem = cp.Problem(cp.Minimize(total), [*balances, q <= 1])
     problem.solve(solver=cp.CLARABEL, tol_gap_abs=1e-11, tol_gap_rel=1e-11, tol_feas=1e-11)
-    flow = np.stack([np.stack([a.value, b.value]) for a, b in zip(my, mx)])
-    return problem.value, flow, np.stack([v.value for v in x]), q.value, np.stack([c.dual_value for c in balance])
+    flow = np.stack([np.stack([my.value, mx.value]) for my, mx, _ in unknowns])
+    x = np.stack([x.value for *_, x in unknowns]).clip(min=0)
+    multipliers = np.stack([o.dual_value for o in balances])
+    return dict(value=problem.value, flow=flow, x=x, image=q.value.clip(0, 1), multipliers=multipliers)
 
 # %% ../../nbs/program/40_oracle.ipynb #c032
 def convex_oracle(marginals: Tensor, # `(N,B,C,H,W)`, small: 12×12 pixels take a fraction of a second per channel
@@ -40,12 +54,13 @@ def convex_oracle(marginals: Tensor, # `(N,B,C,H,W)`, small: 12×12 pixels take 
     "Solve (P) with CVXPY and Clarabel, as an independent check; raises `ImportError` without cvxpy"
     w = check_weights(weights, check_marginals(marginals)).double()
     n, b, c, h, wd = marginals.shape
-    p, zeros = marginals.detach().double(), torch.zeros(n, b, c, h, wd, dtype=torch.float64)
-    out = dict(value=zeros.new_zeros(b), flow=zeros.new_zeros(n, b, c, 2, h, wd), x=zeros.clone(), image=zeros[0].clone(), multipliers=zeros.clone())
+    p = marginals.detach().double()
+    out = dict(value=p.new_zeros(b), flow=p.new_zeros(n, b, c, 2, h, wd), x=torch.zeros_like(p),
+               image=torch.zeros_like(p[0]), multipliers=torch.zeros_like(p))
     for i in range(b):
         for j in range(c):
-            value, *found = _cvxpy_channel(p[:, i, j].numpy(), w[:, i].numpy(), params)
-            flow, x, q, d = (torch.from_numpy(v) for v in found)
-            out['value'][i] += value
-            out['flow'][:, i, j], out['x'][:, i, j], out['image'][i, j], out['multipliers'][:, i, j] = flow, x.clamp(min=0), q.clamp(0, 1), d
+            found = _solve_channel(p[:, i, j].numpy(), w[:, i].numpy(), params)
+            out['value'][i] += found['value']
+            out['image'][i, j] = torch.from_numpy(found['image'])
+            for key in ('flow', 'x', 'multipliers'): out[key][:, i, j] = torch.from_numpy(found[key])
     return out

@@ -6,9 +6,8 @@
 __all__ = []
 
 # %% ../../nbs/solvers/70_adjoint.ipynb #e002
-import torch
 import warnings
-from contextlib import contextmanager
+import torch
 from torch.autograd.function import once_differentiable
 from ..program.beckman import per_marginal
 from .pdhg import pdhg_iterations, pdhg_step
@@ -16,59 +15,65 @@ from .pdhg import pdhg_iterations, pdhg_step
 # %% ../../nbs/solvers/70_adjoint.ipynb #c007
 def _adjoint(z, new, g, tol, max_iters, relax=1.8):
     "Solve u = J^T u + g, where J is the derivative of `new` by `z`; also the relative residual it reached"
-    u, size, left = tuple(g), torch.cat([t.flatten() for t in g]).norm(), torch.inf
+    def norm(parts): return torch.cat([t.flatten() for t in parts]).norm()
+    u, left = tuple(g), torch.inf
+    size = norm(g)
     for _ in range(max_iters):
         Ju = torch.autograd.grad(new, z, u, retain_graph=True)
         r = tuple(a + b - c for a, b, c in zip(Ju, g, u))
-        left = (torch.cat([t.flatten() for t in r]).norm()/size.clamp(min=torch.finfo(size.dtype).tiny)).item()
+        left = (norm(r)/size.clamp(min=torch.finfo(size.dtype).tiny)).item()
         if left <= tol: break
         u = tuple(a + relax*b for a, b in zip(u, r))
     return u, left
+
+# %% ../../nbs/solvers/70_adjoint.ipynb #f001
+class AdjointWarning(RuntimeWarning): "A gradient was solved less exactly than it should have been"
+
+_residual = {torch.float32: 1e-5, torch.float64: 1e-9}
+
+def _first_weight(p, params): return p.new_full((*p.shape[1:3], 1, 1), params.mu)
+
+def _warn(left, tol, limit, params):
+    "Say how exactly a gradient was solved"
+    why = f"with kappa=0 it need not exist (kappa={params.kappa:g})"
+    warnings.warn(f"the gradient of a barycenter with transport was solved to a relative residual of {left:.1e}, "
+                  f"not {tol:.0e} in {limit} iterations; {why}", AdjointWarning)
+
+def check_adjoint_iters(adjoint_iters):
+    "`adjoint_iters` itself; `ValueError` unless it is a whole number that is not negative"
+    if not (isinstance(adjoint_iters, int) and adjoint_iters >= 0):
+        raise ValueError(f"adjoint_iters: expected an integer >= 0, got {adjoint_iters!r}")
+    return adjoint_iters
 
 # %% ../../nbs/solvers/70_adjoint.ipynb #c008
 class ImplicitBarycenter(torch.autograd.Function):
     "A solved barycenter as a differentiable function of marginals and weights `(N,B)`"
     @staticmethod
-    def forward(ctx, marginals, weights, params, solution, tol, max_iters):
+    def forward(ctx, marginals, weights, params, solution, adjoint_iters):
         ctx.save_for_backward(marginals, weights, solution.flow, solution.image, solution.multipliers)
-        ctx.settings = params, tol, max_iters
+        ctx.params, ctx.adjoint_iters = params, adjoint_iters
         return solution.image.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx, upstream):
         p, weights, m, q, d = (t.detach() for t in ctx.saved_tensors)
-        params, tol, max_iters = ctx.settings
+        tol = _residual[p.dtype]
         with torch.enable_grad():
             p, weights = p.requires_grad_(), weights.clone().requires_grad_()
             w = per_marginal(weights)
             z = tuple(t.clone().requires_grad_() for t in (m, q, d/w.detach()))
-            new = pdhg_step(p, w, z, p.new_full((*p.shape[1:3], 1, 1), params.mu), params)
+            new = pdhg_step(p, w, z, _first_weight(p, ctx.params), ctx.params)
             g = (torch.zeros_like(m), upstream, torch.zeros_like(d))
-            u, left = _adjoint(z, new, g, tol, max_iters)
-            if not left <= tol:
-                warnings.warn(f"the gradient of a barycenter with transport was solved to a relative residual of {left:.1e}, not {tol:.0e}"
-                              f" in {max_iters} iterations; with kappa=0 it need not exist (kappa={params.kappa:g})", RuntimeWarning)
+            u, left = _adjoint(z, new, g, tol, ctx.adjoint_iters)
+            if not left <= tol: _warn(left, tol, ctx.adjoint_iters, ctx.params)
             dp, dw = torch.autograd.grad(new, (p, weights), u)
-        return dp, dw, None, None, None, None
+        return dp, dw, None, None, None
 
 # %% ../../nbs/solvers/70_adjoint.ipynb #c010
 def unrolled(p, weights, params, solution, steps):
     "The image after `steps` more iterations from a solution, differentiable through all of them"
     w = per_marginal(weights)
     z = tuple(t.detach() for t in (solution.flow, solution.image, solution.multipliers/w.detach()))
-    for new, _ in pdhg_iterations(p, w, z, p.new_full((*p.shape[1:3], 1, 1), params.mu), params, steps): pass
+    for new, _ in pdhg_iterations(p, w, z, _first_weight(p, params), params, steps): pass
     return new[1]
-
-# %% ../../nbs/solvers/70_adjoint.ipynb #c014
-ADJOINT_TOL, ADJOINT_ITERS = {torch.float32: 1e-5, torch.float64: 1e-9}, 5000   # relative residual and iterations of the gradient's linear solve
-
-@contextmanager
-def adjoint_iterations(limit: int, # iterations of the linear solve behind each gradient, >= 0 (0 keeps only what one more step says of it); else `ValueError`
-                      ):
-    "Within it, gradients of barycenters with transport are solved in at most `limit` iterations"
-    global ADJOINT_ITERS
-    if not (isinstance(limit, int) and limit >= 0): raise ValueError(f"limit: expected an integer >= 0, got {limit!r}")
-    kept, ADJOINT_ITERS = ADJOINT_ITERS, limit
-    try: yield
-    finally: ADJOINT_ITERS = kept

@@ -6,31 +6,38 @@
 __all__ = []
 
 # %% ../../nbs/solvers/80_choose.ipynb #e002
-import torch
 import warnings
+from dataclasses import dataclass
 from importlib import import_module
+import torch
 from ..program.analytic import (
     analytic_barycenter, analytic_multipliers, transport_impossible, transport_inactive)
-from ..program.beckman import cleaned_marginals, duality_gap, relative
-from ..program.inputs import is_traced
-from .adjoint import ADJOINT_ITERS, ADJOINT_TOL, ImplicitBarycenter, unrolled
-from .loop import Solution
+from ..program.beckman import BeckmanParams, cleaned_marginals, duality_gap, relative
+from ..program.inputs import check_limits, is_traced
+from .adjoint import ImplicitBarycenter, unrolled
+from .loop import start_of
 from .pdhg import pdhg
+from .splitting import splitting
 
 # %% ../../nbs/solvers/80_choose.ipynb #c012
-FAILED = set()   # modules of compiled solvers that cannot be had here
+MISSING = set()   # kinds of compiled solvers that cannot be had here
 
-def _compiled(name, call, otherwise):
-    "`call(module)` for a module of compiled solvers, or `otherwise()` where it is missing or does not compile, which is said once"
-    if name not in FAILED:
-        try: return call(import_module(f'beckman_nb.{name}'))
-        except ValueError: raise
-        except Exception as e:
-            FAILED.add(name)
-            warnings.warn(f"{name}: the fused solvers are not available ({type(e).__name__}: {str(e)[:200]}); the torch reference runs instead", RuntimeWarning)
+def with_compiled(kind, call, otherwise):
+    "`call()`, which imports and runs something compiled, or `otherwise()` where that is not to be had, said once"
+    if kind in MISSING: return otherwise()
+    try: return call()
+    except ValueError: raise
+    except Exception as e:
+        MISSING.add(kind)
+        why = f"{type(e).__name__}: {str(e)[:200]}"
+        warnings.warn(f"{kind}: the fused solvers are not available ({why}); the torch reference runs instead",
+                      RuntimeWarning)
     return otherwise()
 
-def _closed_form(p, params, weights, certify):
+def _module(name): return import_module(f'beckman_nb.solvers.{name}')
+
+# %% ../../nbs/solvers/80_choose.ipynb #f003
+def closed_form(p, params, weights, certify):
     "Analytic barycenter, and which images it is certified for if asked; compiled on the CPU"
     if is_traced(p):
         if certify and not transport_impossible(params):
@@ -40,43 +47,77 @@ def _closed_form(p, params, weights, certify):
     def reference():
         image = analytic_barycenter(p, params, weights)
         return image, transport_inactive(p, params, weights, image.detach()) if certify else None
-    return _compiled('kernels', lambda k: k.compiled_analytic(p, params, weights), reference) if p.device.type == 'cpu' else reference()
+    def compiled():
+        image, certified = _module('closed_form').compiled_analytic(p, params, weights)
+        return image, certified if certify else None
+    return with_compiled('numba', compiled, reference) if p.device.type == 'cpu' else reference()
 
+# %% ../../nbs/solvers/80_choose.ipynb #f005
 def _pdhg(p, params, weights, **limits): return pdhg(p, params, weights, **limits), 'pdhg'
 
+def _splitting(p, params, weights, **limits): return splitting(p, params, weights, **limits), 'splitting'
+
 def _fused(p, params, weights, **limits):
-    "`Solution` by the compiled solver for the device of `p`, or by the reference, and the name of what ran"
+    "By the compiled solver for the device of `p`, or by the reference"
     def reference(): return _pdhg(p, params, weights, **limits)
-    if p.device.type == 'cpu': return _compiled('kernels', lambda k: (k.cpu_pdhg(p, params, weights, **limits), 'fused'), reference)
-    if p.device.type == 'cuda': return _compiled('triton_kernels', lambda k: (k.gpu_pdhg(p, params, weights, **limits), 'fused'), reference)
+    def on_cpu(): return _module('cpu').cpu_pdhg(p, params, weights, **limits), 'fused'
+    def on_gpu(): return _module('gpu').gpu_pdhg(p, params, weights, **limits), 'fused'
+    if p.device.type == 'cpu': return with_compiled('numba', on_cpu, reference)
+    if p.device.type == 'cuda': return with_compiled('triton', on_gpu, reference)
     return reference()
 
-SOLVERS = dict(pdhg=_pdhg, fused=_fused)   # iterative solvers by name
+SOLVERS = dict(pdhg=_pdhg, fused=_fused, splitting=_splitting)   # what iterates, by name
+METHODS = ('auto', 'analytic', *SOLVERS)
+
+# %% ../../nbs/solvers/80_choose.ipynb #f006
+@dataclass(frozen=True)
+class Options:
+    "How barycenters are computed, and when an iterated image is done"
+    method: str='auto' # one of `METHODS`
+    tol: float=1e-4 # relative gap at which an iterated image is done
+    max_iters: int=10_000 # iterations after which it is returned as it is
+
+    def __post_init__(self):
+        if self.method not in METHODS: raise ValueError(f"method: expected one of {METHODS}, got {self.method!r}")
+        check_limits(self.tol, self.max_iters)
 
 # %% ../../nbs/solvers/80_choose.ipynb #c016
-def solve_barycenter(p, params, weights, method, tol, max_iters, init, unroll=0):
-    "Differentiable image, indices of the iterated images, their `Solution` and the solver's name; inputs are checked already"
+class ConvergenceWarning(RuntimeWarning): "Some barycenters did not reach the tolerance"
+
+def _warn(solution, total, options):
+    "Say which limit was reached first, and how far from optimal the worst image may be"
+    open_images = int((~solution.converged).sum())
+    worst = relative(solution.gap, solution.primal).max()
+    warnings.warn(f"{open_images} of {total} barycenters did not reach tol={options.tol:g} within "
+                  f"max_iters={options.max_iters}; their largest relative gap is {worst:.1e}", ConvergenceWarning)
+
+def _closed_first(p, weights, params, method):
+    "The closed form, and which images are still to be iterated"
     every = torch.arange(p.shape[1], device=p.device)
-    if method in SOLVERS: rest, image = every, torch.zeros_like(p[0])
-    else:
-        image, certified = _closed_form(p, params, weights, certify=method == 'auto')
-        rest = every[:0] if certified is None or method == 'analytic' else every[~certified]
+    if method in SOLVERS: return torch.zeros_like(p[0]), every
+    image, certified = closed_form(p, params, weights, certify=method == 'auto')
+    return image, every[:0] if certified is None else every[~certified]
+
+def solve_barycenter(p, weights, params, options, init=None, adjoint_iters=5000, unroll=0):
+    "Differentiable image, indices of the iterated images, their `Solution` and the solver's name; inputs are checked"
+    image, rest = _closed_first(p, weights, params, options.method)
     if len(rest) == 0: return image, rest, None, 'analytic'
-    pr, wr = (p, weights) if len(rest) == p.shape[1] else (p[:, rest], weights[:, rest])
-    if init is not None and len(rest) < p.shape[1]:
-        init = Solution(init.image[rest], init.flow[:, rest], init.multipliers[:, rest], *[None]*4)
-    solution, name = SOLVERS.get(method, _fused)(pr, params, wr, tol=tol, max_iters=max_iters, init=init)
-    if not solution.converged.all():
-        warnings.warn(f"{(~solution.converged).sum()} of {p.shape[1]} barycenters did not reach tol={tol:g} within max_iters={max_iters}; "
-                      f"their largest relative gap is {relative(solution.gap, solution.primal).max():.1e}", RuntimeWarning)
-    if unroll and torch.is_grad_enabled() and (pr.requires_grad or wr.requires_grad): solved = unrolled(pr, wr, params, solution, unroll)
-    else: solved = ImplicitBarycenter.apply(pr, wr, params, solution, ADJOINT_TOL[p.dtype], ADJOINT_ITERS)
+    some = len(rest) < p.shape[1]
+    views, w = (p[:, rest], weights[:, rest]) if some else (p, weights)
+    if init is not None and some: init = start_of(init, rest)
+    solver = SOLVERS.get(options.method, _fused)
+    solution, name = solver(views, params, w, tol=options.tol, max_iters=options.max_iters, init=init)
+    if not solution.converged.all(): _warn(solution, p.shape[1], options)
+    if unroll and torch.is_grad_enabled() and (views.requires_grad or w.requires_grad):
+        solved = unrolled(views, w, params, solution, unroll)
+    else: solved = ImplicitBarycenter.apply(views, w, params, solution, adjoint_iters)
     return image.index_copy(0, rest, solved), rest, solution, name
 
 # %% ../../nbs/solvers/80_choose.ipynb #c018
 def unknowns(p, params, weights, q, rest, solution):
     "Flow, cleaned marginals and multipliers of a batch, of which the images `rest` were iterated"
-    flow, d = p.new_zeros((*p.shape[:3], 2, *p.shape[3:])), analytic_multipliers(p, q, params, weights).to(p.dtype)
+    flow = p.new_zeros((*p.shape[:3], 2, *p.shape[3:]))
+    d = analytic_multipliers(p, q, params, weights).to(p.dtype)
     if solution is not None: flow[:, rest], d[:, rest] = solution.flow, solution.multipliers
     return flow, cleaned_marginals(p, flow, q, params), d
 
@@ -85,4 +126,5 @@ def still_gap(p, params, weights, q):
     def reference():
         flow, x, d = unknowns(p, params, weights, q, None, None)
         return duality_gap(p, flow, x, q, d, params, weights)
-    return _compiled('kernels', lambda k: k.compiled_gap(p, q, params, weights), reference) if p.device.type == 'cpu' else reference()
+    def compiled(): return _module('cpu').compiled_gap(p, q, params, weights)
+    return with_compiled('numba', compiled, reference) if p.device.type == 'cpu' else reference()

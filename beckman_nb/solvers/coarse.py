@@ -10,52 +10,54 @@ import math
 import torch
 import torch.nn.functional as F
 from dataclasses import replace
-from ..program.inputs import check_limits, check_marginals, check_weights
-from .loop import Solution
+from .loop import Limits, Problem, Solution, solve
 
 # %% ../../nbs/solvers/20_coarse.ipynb #c060
 def _halve(t):
     "Averages of 2×2 pixels of `(…,H,W)`; a last odd row or column stays by itself"
-    return F.avg_pool2d(t.flatten(0, -3), 2, ceil_mode=True, count_include_pad=False).unflatten(0, t.shape[:-2])
+    planes = F.avg_pool2d(t.flatten(0, -3), 2, ceil_mode=True, count_include_pad=False)
+    return planes.unflatten(0, t.shape[:-2])
 
 def _double(t, height, width):
     "Bilinear interpolation of `(…,h,w)` to twice the size, cut to `height` and `width`"
-    return F.interpolate(t.flatten(0, -3)[None], scale_factor=2, mode='bilinear')[0, ..., :height, :width].unflatten(0, t.shape[:-2])
+    planes = F.interpolate(t.flatten(0, -3)[None], scale_factor=2, mode='bilinear')[0]
+    return planes[..., :height, :width].unflatten(0, t.shape[:-2])
 
 def _double_flow(m, height, width):
     "Flow `(…,2,h,w)` on a grid of twice the size: half-way edges get the mean of their neighbours"
-    def along(t, dim):
+    def along(t, dim, across):
         t = t.movedim(dim, -1)
         before = torch.cat([torch.zeros_like(t[..., :1]), t[..., :-1]], -1)
-        return torch.stack([before + t, 2*t], -1).flatten(-2).movedim(-1, dim).repeat_interleave(2, -1 if dim == -2 else -2)[..., :height, :width]
-    return torch.stack([along(m[..., 0, :, :], -2), along(m[..., 1, :, :], -1)], -3)
-
-def _from_coarse(solve, p, weights, params, levels, tol, ease=10):
-    "A start from the solution of the halved problem, itself started from its halved problem, `levels` times"
-    if levels == 0: return None
-    coarse, size = _halve(p), p.shape[-2:]
-    prices = replace(params, lam=2*params.lam)
-    s = solve(coarse, weights, prices, ease*tol, 100, _from_coarse(solve, coarse, weights, prices, levels - 1, tol))
-    return Solution(_double(s.image, *size), _double_flow(s.flow, *size), _double(s.multipliers, *size), *[None]*4)
+        dense = torch.stack([before + t, 2*t], -1).flatten(-2).movedim(-1, dim)
+        return dense.repeat_interleave(2, across)[..., :height, :width]
+    return torch.stack([along(m[..., 0, :, :], -2, -1), along(m[..., 1, :, :], -1, -2)], -3)
 
 # %% ../../nbs/solvers/20_coarse.ipynb #c064
-def _levels(params, height, width):
+def default_levels(params, height, width):
     "How many halvings pay: until transport reaches about three pixels, and never below 16 pixels a side"
     reach, side = min(params.mu, params.rho)/params.lam, min(height, width)
-    return max(0, min(round(math.log2(max(reach/3.2, 1e-9))), int(math.log2(max(side/16, 1)))))
+    until_near, until_small = math.log2(max(reach/3.2, 1e-9)), math.log2(max(side/16, 1))
+    return max(0, min(round(until_near), int(until_small)))
 
-def _check_options(tol, max_iters, check, slack, levels):
-    check_limits(tol, max_iters)
-    if not (isinstance(check, int) and check >= 1): raise ValueError(f"check: expected an integer >= 1, got {check!r}")
-    if not 0 <= slack < 1: raise ValueError(f"slack: expected a share in [0,1), got {slack!r}")
-    if levels is not None and not (isinstance(levels, int) and levels >= 0): raise ValueError(f"levels: expected None or an integer >= 0, got {levels!r}")
+def check_levels(levels):
+    "`ValueError` unless `levels` is None or a whole number that is not negative"
+    if levels is not None and not (isinstance(levels, int) and levels >= 0):
+        raise ValueError(f"levels: expected None or an integer >= 0, got {levels!r}")
 
 # %% ../../nbs/solvers/20_coarse.ipynb #c066
-def solve_from_coarse(run, marginals, params, weights, tol, max_iters, init, check, slack, levels):
-    "`run(p, weights, params, tol, max_iters, init, check, slack)` at full size, from `init` or from a coarse start"
-    weights = check_weights(weights, check_marginals(marginals)).detach()
-    _check_options(tol, max_iters, check, slack, levels)
-    def solve(p, w, prices, tol, iters, start): return run(p, w, prices, tol, iters, start, check, slack)
-    p = marginals.detach()
-    if init is None: init = _from_coarse(solve, p, weights, params, _levels(params, *p.shape[-2:]) if levels is None else levels, tol)
-    return solve(p, weights, params, tol, max_iters, init)
+def _from_coarse(make, problem, limits, levels, piece, ease=10):
+    "A start from the solution of the halved problem, itself started from its halved problem, `levels` times"
+    if levels == 0: return None
+    params, size = problem.params, problem.views.shape[-2:]
+    coarse = Problem(_halve(problem.views), problem.weights, replace(params, lam=2*params.lam))
+    start = _from_coarse(make, coarse, limits, levels - 1, piece, ease)
+    found = solve(make, coarse, Limits(ease*limits.tol, 100, limits.check), start, piece)
+    return Solution(_double(found.image, *size), _double_flow(found.flow, *size), _double(found.multipliers, *size))
+
+@torch.no_grad()
+def solve_on_levels(make, problem, limits, init=None, levels=None, piece=None):
+    "`solve` at full size, from `init` or from the solutions of `levels` smaller problems (None: as many as pay)"
+    check_levels(levels)
+    if levels is None: levels = default_levels(problem.params, *problem.views.shape[-2:])
+    if init is None: init = _from_coarse(make, problem, limits, levels, piece)
+    return solve(make, problem, limits, init, piece)

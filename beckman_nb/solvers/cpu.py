@@ -7,16 +7,17 @@ __all__ = ['cpu_pdhg']
 
 # %% ../../nbs/solvers/50_cpu.ipynb #e002
 import math
+from functools import partial
 import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
-from ..program.beckman import BeckmanParams, per_marginal
+from ..program.beckman import BeckmanParams
 from .closed_form import (
     average_plane, copy_plane, edge_mask, entry_kernel, FAST, fill_plane, flat_planes, load_plane,
     multiplier_plane, pack_prices, PLAIN, run_threads, solve_plane)
-from .coarse import solve_from_coarse
-from .loop import Solution, starting_point
+from .coarse import solve_on_levels
+from .loop import Iteration, Limits, Problem, Solution, check_slack, starting_point
 
 # %% ../../nbs/solvers/50_cpu.ipynb #c037
 @njit(**FAST)
@@ -201,129 +202,181 @@ def _rebalance(w, m, q, y, m0, q0, y0, omega, prm):
 
 # %% ../../nbs/solvers/50_cpu.ipynb #c046
 @njit(**PLAIN)
-def _state(channels, n, pixels, width, like):
-    "Room for flows, barycenters and padded multipliers of an image"
-    return np.zeros((channels, n, 2, pixels), like.dtype), np.zeros((channels, pixels), like.dtype), np.zeros((channels, n, pixels + width + 1), like.dtype)
-
-@njit(**PLAIN)
-def _advance(views, w, base, z, new, start, c, omega, lam, prm, relax, steps, turn, width, bar, image, edge):
-    "`steps` iterations of channel `c`, the last of which is also kept as it is before relaxation"
-    (m, q, y), (m1, q1, y1), (m0, q0, y0) = z, new, start
-    _iterate(views, w, base, m[c], q[c], y[c], omega[c], lam[c], prm, relax, steps - 1, width, bar, image, edge)
-    copy_plane(m1[c], m[c])
-    copy_plane(q1[c], q[c])
-    copy_plane(y1[c], y[c])
-    _iterate(views, w, base, m1[c], q1[c], y1[c], omega[c], lam[c], prm, prm.one, 1, width, bar, image, edge)
+def _advance(views, w, base, z, new, start, omega, lam, prm, relax, steps, turn, width, scratch):
+    "`steps` iterations of one channel, the last of which is also kept as it is before relaxation"
+    m, q, y = z
+    m1, q1, y1 = new
+    m0, q0, y0 = start
+    bar, image, edge = scratch
+    _iterate(views, w, base, m, q, y, omega, lam, prm, relax, steps - 1, width, bar, image, edge)
+    copy_plane(m1, m)
+    copy_plane(q1, q)
+    copy_plane(y1, y)
+    _iterate(views, w, base, m1, q1, y1, omega, lam, prm, prm.one, 1, width, bar, image, edge)
     if turn:
-        omega[c] = _rebalance(w, m1[c], q1[c], y1[c], m0[c], q0[c], y0[c], omega[c], prm)
-        copy_plane(m0[c], m1[c])
-        copy_plane(q0[c], q1[c])
-        copy_plane(y0[c], y1[c])
+        omega = _rebalance(w, m1, q1, y1, m0, q0, y0, omega, prm)
+        copy_plane(m0, m1)
+        copy_plane(q0, q1)
+        copy_plane(y0, y1)
     share = prm.one if turn else relax
-    _relax(m[c], m1[c], share)
-    _relax(q[c], q1[c], share)
-    _relax(y[c], y1[c], share)
+    _relax(m, m1, share)
+    _relax(q, q1, share)
+    _relax(y, y1, share)
+    return omega
 
 # %% ../../nbs/solvers/50_cpu.ipynb #c047
 @njit(**PLAIN)
-def _open(p, w, b, cold, flow, q, y, prm, views, base, pbar, z, new, start, work, edge, width):
-    "Load image `b` and its starting point, which is its analytic barycenter if `cold`"
-    (m, q1, y1), n = new, p.shape[3]
-    for c in range(len(views)):
-        load_plane(p, b, c, views[c], prm)
-        average_plane(views[c], w, pbar[c], prm)
-        for k in range(n): base[c, k] = prm.kappa*pbar[c, k] - prm.theta
-        if cold:
-            fill_plane(m[c].reshape(m[c].size), prm.zero)
-            solve_plane(views[c], w, prm, work[7], work[8], q1[c], work)
-            multiplier_plane(views[c], w, prm, q1[c], y1[c], work[0], work[1])
-        else:
-            copy_plane(q1[c], q[b, c])
-            for i in range(len(w)):
-                copy_plane(m[c, i], flow[i, b, c])
-                copy_plane(y1[c, i, :n], y[i, b, c])
-    for k in range(2):
-        to = start if k else z
-        copy_plane(to[0], m)
-        copy_plane(to[1], q1)
-        copy_plane(to[2], y1)
+def _state(z, b, c):
+    "Flow, barycenter and multipliers of one channel of one image"
+    m, q, y = z
+    return m[b, c], q[b, c], y[b, c]
 
 @njit(**PLAIN)
-def _judge(views, w, new, pbar, prices, slack, lam, edge, width, r, d, s):
-    "Primal and dual objective of an image; prices of transport to iterate with from here on"
-    (m, q, y), total, value = new, 0., 0.
-    for c in range(len(views)):
-        primal, paid = _primal(views[c], w, m[c], q[c], pbar[c], prices, width, r)
-        total += primal
-        value += _dual(views[c], w, y[c], pbar[c], prices, edge, width, r, d, s)
-        if slack > 0: lam[c] = prices.lam*(1 - min(.01, slack*primal/max(paid, 1e-300)))
-    return total, value
+def _cold_start(views, w, prm, z, work):
+    "The analytic barycenter of one channel with its multipliers"
+    m, q, y = z
+    fill_plane(m.reshape(m.size), prm.zero)
+    solve_plane(views, w, prm, work[7], work[8], q, work)
+    multiplier_plane(views, w, prm, q, y, work[0], work[1])
+
+@entry_kernel
+def _open_images(p, w, prm, cold, views, base, pbar, z, new, start, first, stop):
+    "Load images `first` to `stop` of `p` `(N,B,C,pixels)`; where `cold`, start from their analytic barycenters"
+    channels, n = p.shape[2], p.shape[3]
+    work = np.empty((9, n), p.dtype)
+    for b in range(first, stop):
+        wb = w[:, b].copy()
+        for c in range(channels):
+            load_plane(p, b, c, views[b, c], prm)
+            average_plane(views[b, c], wb, pbar[b, c], prm)
+            for k in range(n): base[b, c, k] = prm.kappa*pbar[b, c, k] - prm.theta
+            if cold: _cold_start(views[b, c], wb, prm, _state(new, b, c), work)
+            for k in range(2):
+                to, source = _state(start if k else z, b, c), _state(new, b, c)
+                copy_plane(to[0], source[0])
+                copy_plane(to[1], source[1])
+                copy_plane(to[2], source[2])
 
 # %% ../../nbs/solvers/50_cpu.ipynb #c048
 @entry_kernel
-def _pdhg_images(p, w, prm, prices, cold, limits, relax, slack, width, flow, q, y, gaps, iters, done, first, stop):
-    "Solve images `first` to `stop` of `p` `(N,B,C,pixels)`, in place in `flow, q, y`"
-    (n, _, channels, pixels), (tol, max_iters, check, length0, growth) = p.shape, limits
-    z, new, start = _state(channels, n, pixels, width, p), _state(channels, n, pixels, width, p), _state(channels, n, pixels, width, p)
-    views, base, pbar = np.empty((channels, n, pixels), p.dtype), np.empty((channels, pixels), p.dtype), np.empty((channels, pixels), p.dtype)
-    bar, image, work, edge = np.zeros((2, pixels + width + 1), p.dtype), np.empty(pixels, p.dtype), np.empty((9, pixels), p.dtype), edge_mask(pixels, width, prm)
-    r, d, s, omega, lam = np.empty(pixels), np.zeros(pixels + width + 1), np.empty(pixels), np.empty(channels, p.dtype), np.empty(channels, p.dtype)
-    for b in range(first, stop):
-        wb, it, epoch, length = w[:, b].copy(), 0, 0, length0
-        fill_plane(omega, prm.mu)
-        fill_plane(lam, prm.lam)
-        _open(p, wb, b, cold, flow, q, y, prm, views, base, pbar, z, new, start, work, edge, width)
-        while True:
-            if it % check == 0 or it == max_iters:
-                primal, dual = _judge(views, wb, new, pbar, prices, slack*tol, lam, edge, width, r, d, s)
-                gaps[0, b], gaps[1, b], iters[b] = max(primal - dual, 0.), primal, it
-                done[b] = gaps[0, b] <= tol*primal
-                if done[b] or it >= max_iters: break
-                _settle(z[0], prm.tiny, prm.zero)
-                _settle(z[2], prm.tiny, prm.zero)
-            turn = epoch + length
-            steps = min(check - it % check, turn - it, max_iters - it)
-            it += steps
-            for c in range(channels): _advance(views[c], wb, base[c], z, new, start, c, omega, lam, prm, relax, steps, it == turn, width, bar, image, edge)
-            if it == turn: epoch, length = it, int(growth*length)
+def _advance_images(index, w, prm, views, base, z, new, start, omega, lam, relax, steps, turn, width, first, stop):
+    "`steps` iterations of the images `index[first:stop]`; `turn`: an epoch ends with them"
+    channels, n = views.shape[1], views.shape[3]
+    bar, image = np.zeros((2, n + width + 1), views.dtype), np.empty(n, views.dtype)
+    scratch = bar, image, edge_mask(n, width, prm)
+    for k in range(first, stop):
+        b = index[k]
+        wb = w[:, b].copy()
         for c in range(channels):
-            copy_plane(q[b, c], new[1][c])
-            for i in range(n):
-                copy_plane(flow[i, b, c], new[0][c, i])
-                copy_plane(y[i, b, c], new[2][c, i, :pixels])
+            state, last, origin = _state(z, b, c), _state(new, b, c), _state(start, b, c)
+            omega[b, c] = _advance(views[b, c], wb, base[b, c], state, last, origin, omega[b, c], lam[b, c],
+                                   prm, relax, steps, turn, width, scratch)
+
+@entry_kernel
+def _certify_images(index, w, prm, prices, views, pbar, z, new, lam, share, width, gaps, first, stop):
+    "Gap and objective of the images `index[first:stop]`; prices of transport to iterate with from here on"
+    channels, n = views.shape[1], views.shape[3]
+    edge, r, s = edge_mask(n, width, prm), np.empty(n), np.empty(n)
+    d = np.zeros(n + width + 1)
+    for k in range(first, stop):
+        b, total, value = index[k], 0., 0.
+        wb = w[:, b].copy()
+        for c in range(channels):
+            m, q, y = _state(new, b, c)
+            primal, paid = _primal(views[b, c], wb, m, q, pbar[b, c], prices, width, r)
+            total += primal
+            value += _dual(views[b, c], wb, y, pbar[b, c], prices, edge, width, r, d, s)
+            if share > 0: lam[b, c] = prices.lam*(1 - min(.01, share*primal/max(paid, 1e-300)))
+            _settle(z[0][b, c], prm.tiny, prm.zero)
+            _settle(z[2][b, c], prm.tiny, prm.zero)
+        gaps[0, k], gaps[1, k] = max(total - value, 0.), total
 
 # %% ../../nbs/solvers/50_cpu.ipynb #c050
-def _fused(marginals, weights, params, tol, max_iters, init, check=20, first=40, growth=1.3, relax=1.8, slack=0.):
-    "Run the compiled iterations from `init`, or from the analytic barycenter"
-    p, w = marginals.detach().contiguous(), weights.detach().contiguous()
-    (n, b), kind = p.shape[:2], np.dtype(str(p.dtype).split('.')[1])
-    flow, q, y = p.new_empty((*p.shape[:3], 2, *p.shape[3:])), torch.empty_like(p[0]), torch.empty_like(p)
-    if init is not None:
-        for to, source in zip((flow, q, y), starting_point(p, w, params, init)): to.copy_(source)
-        flow[..., 0, -1, :] = flow[..., 1, :, -1] = 0
-    gaps, iters, done = torch.empty(2, b, dtype=torch.float64), torch.empty(b, dtype=torch.int64), torch.empty(b, dtype=torch.bool)
-    run_threads(_pdhg_images, b, flat_planes(p), w.numpy(), pack_prices(params, kind), pack_prices(params, np.float64), init is None, (float(tol), max_iters, check, first, float(growth)),
-         kind.type(relax), float(slack), p.shape[-1], flat_planes(flow), flat_planes(q), flat_planes(y), gaps.numpy(), iters.numpy(), done.numpy(), pieces=4)
-    return Solution(q, flow, y.mul_(per_marginal(w)), *gaps, iters, done)
+class CompiledPDHG(Iteration):
+    "The iterations of `PDHG`, compiled, with one primal weight per image and channel"
+    def __init__(self, problem, limits, init=None, first=40, growth=1.3, relax=1.8, slack=0.):
+        self.problem, self.limits = problem, limits
+        p, w = problem.views.contiguous(), problem.weights.contiguous()
+        self.shape, self.width = p.shape, p.shape[-1]
+        self.flat, self.w = flat_planes(p), w.numpy()
+        self.dtype = self.flat.dtype
+        self.prm, self.prices = pack_prices(problem.params, self.dtype), pack_prices(problem.params, np.float64)
+        self.relax, self.share = self.dtype.type(relax), float(slack*limits.tol)
+        self.growth, self.length, self.left = growth, first, first
+        self.index = np.arange(p.shape[1])
+        self._allocate()
+        if init is not None: self._begin(starting_point(problem, init))
+        self._run(_open_images, self.flat, self.w, self.prm, init is None, self.views, self.base, self.pbar,
+                  self.z, self.new, self.start, count=p.shape[1])
+
+    def _run(self, kernel, *args, count=None):
+        run_threads(kernel, len(self.index) if count is None else count, *args, pieces=4)
+
+    def _allocate(self):
+        "Room for views, averages, prices and three states of every image of the piece"
+        n, b, channels, pixels = self.flat.shape
+        self.views = np.empty((b, channels, n, pixels), self.dtype)
+        self.base, self.pbar = (np.empty((b, channels, pixels), self.dtype) for _ in range(2))
+        def state():
+            flow, image = np.zeros((b, channels, n, 2, pixels), self.dtype), np.zeros((b, channels, pixels), self.dtype)
+            return flow, image, np.zeros((b, channels, n, pixels + self.width + 1), self.dtype)
+        self.z, self.new, self.start = state(), state(), state()
+        self.omega = np.full((b, channels), self.prm.mu)
+        self.lam = np.full((b, channels), self.prm.lam)
+
+    def _begin(self, point):
+        "Start from a point (m,q,y), without flow across the border"
+        m, q, y = point
+        m = m.clone()
+        m[..., 0, -1, :] = 0
+        m[..., 1, :, -1] = 0
+        pixels = self.flat.shape[-1]
+        self.new[0][:] = m.permute(1, 2, 0, 3, 4, 5).flatten(4).numpy()
+        self.new[1][:] = q.flatten(2).numpy()
+        self.new[2][..., :pixels] = y.permute(1, 2, 0, 3, 4).flatten(3).numpy()
+
+    def advance(self, steps):
+        while steps > 0:
+            now = min(steps, self.left)
+            steps, self.left = steps - now, self.left - now
+            turn = self.left == 0
+            self._run(_advance_images, self.index, self.w, self.prm, self.views, self.base, self.z, self.new,
+                      self.start, self.omega, self.lam, self.relax, now, turn, self.width)
+            if turn: self.length = self.left = int(self.growth*self.length)
+
+    def certify(self):
+        gaps = torch.empty(2, len(self.index), dtype=torch.float64)
+        self._run(_certify_images, self.index, self.w, self.prm, self.prices, self.views, self.pbar, self.z,
+                  self.new, self.lam, self.share, self.width, gaps.numpy())
+        return gaps[0], gaps[1]
+
+    def answer(self, which):
+        n, _, channels, height, width = self.shape
+        m, q, y = (torch.from_numpy(t[self.index[which.numpy()]]) for t in self.new)
+        flow = m.view(-1, channels, n, 2, height, width).permute(2, 0, 1, 3, 4, 5)
+        prices = y[..., :height*width].unflatten(-1, (height, width)).permute(2, 0, 1, 3, 4)
+        return flow, q.view(-1, channels, height, width), prices
+
+    def keep(self, stay):
+        super().keep(stay)
+        self.index = self.index[stay.numpy()]
 
 # %% ../../nbs/solvers/50_cpu.ipynb #c071
-def _quick(p, weights, params, tol, max_iters, init, check, slack):
-    "The compiled iterations with epochs that start short"
-    return _fused(p, weights, params, tol, max_iters, init, check, 2*check, 1.6, 1.8, slack)
-
-@torch.no_grad()
 def cpu_pdhg(marginals: Tensor, # `(N,B,C,H,W)` on the CPU, finite and >= 0, float32 or float64; else `ValueError`
-               params: BeckmanParams, # the prices
-               weights=None, # `(N,)` or `(N,B)`, positive; 1 for each marginal by default
-               tol: float=1e-4, # relative gap at which an image is done
-               max_iters: int=10_000, # iterations at full size after which an image is returned as it is
-               init: Solution=None, # a solution of a similar problem of the same shape, to start from
-               check: int=10, # iterations between certificates
-               slack: float=.5, # share of `tol` spent on easing the multipliers' constraint, in [0,1)
-               levels: int=None, # halvings to start from; None: as many as pay
-              ) -> Solution: # as `pdhg`, with the true gap of every image, converged or not
+             params: BeckmanParams, # the prices
+             weights=None, # `(N,)` or `(N,B)`, positive; 1 for each marginal by default
+             tol: float=1e-4, # relative gap at which an image is done
+             max_iters: int=10_000, # iterations at full size after which an image is returned as it is
+             init: Solution=None, # a solution of a similar problem of the same shape, to start from
+             check: int=10, # iterations between certificates
+             slack: float=.5, # share of `tol` spent on easing the multipliers' constraint, in [0,1)
+             levels: int=None, # halvings to start from; None: as many as pay
+            ) -> Solution: # as `pdhg`, with the true gap of every image, converged or not
     "Beckman barycenters by compiled PDHG, certified image by image"
-    return solve_from_coarse(_quick, marginals, params, weights, tol, max_iters, init, check, slack, levels)
+    problem, limits = Problem.checked(marginals, params, weights), Limits(tol, max_iters, check)
+    make = partial(CompiledPDHG, first=2*check, growth=1.6, slack=check_slack(slack))   # epochs that start short
+    piece = 32*torch.get_num_threads()
+    return solve_on_levels(make, problem, limits, init, levels, piece)
 
 # %% ../../nbs/solvers/50_cpu.ipynb #c073
 @entry_kernel

@@ -6,15 +6,15 @@
 __all__ = ['gpu_pdhg']
 
 # %% ../../nbs/solvers/60_gpu.ipynb #e002
+from functools import partial
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from ..program.beckman import BeckmanParams, per_marginal
-from .coarse import solve_from_coarse
-from .loop import Solution, starting_point
-from .pdhg import rebalanced
-from .splitting import eased_price
+from ..program.beckman import BeckmanParams
+from .coarse import solve_on_levels
+from .loop import Limits, Problem, Solution, check_slack, eased_price
+from .pdhg import PDHG
 
 # %% ../../nbs/solvers/60_gpu.ipynb #c006
 @triton.jit
@@ -123,63 +123,77 @@ def _warps(block, size):
 
 def _iterate(p, w, z, omega, lam, params, relax, steps):
     "`steps` iterations in place of contiguous z=(m,q,y); `omega` and `lam` are `(B,C)`"
-    (views, batch, channels, height, width), (m, q, y) = p.shape, z
-    planes, n, bar = batch*channels, height*width, torch.empty_like(m)
+    views, batch, channels, height, width = p.shape
+    m, q, y = z
+    planes, n = batch*channels, height*width
+    bar = torch.empty_like(m)
     prices = p.new_tensor([params.rho, params.mu, params.theta, params.kappa, relax])
     if steps and views == 2 and n <= 4096:
         block = triton.next_power_of_2(n)
-        return _pair_kernel[(planes,)](p, w, prices, omega, lam, m, q, y, bar, planes, channels, n, width, steps, BLOCK=block, num_warps=_warps(block, p.element_size()))
+        how = dict(BLOCK=block, num_warps=_warps(block, p.element_size()))
+        fields = p, w, prices, omega, lam, m, q, y, bar
+        return _pair_kernel[(planes,)](*fields, planes, channels, n, width, steps, **how)
     image, tiles = torch.empty_like(q), triton.cdiv(n, 1024)
+    some, all_views = (planes, tiles), (views*planes, tiles)
     for _ in range(steps):
-        _image_kernel[(planes, tiles)](p, w, prices, omega, q, y, image, views, planes, channels, n, BLOCK=1024)
-        _flow_kernel[(views*planes, tiles)](prices, omega, lam, m, y, bar, planes, n, width, BLOCK=1024)
-        _price_kernel[(views*planes, tiles)](p, prices, omega, y, bar, image, planes, n, width, BLOCK=1024)
+        _image_kernel[some](p, w, prices, omega, q, y, image, views, planes, channels, n, BLOCK=1024)
+        _flow_kernel[all_views](prices, omega, lam, m, y, bar, planes, n, width, BLOCK=1024)
+        _price_kernel[all_views](p, prices, omega, y, bar, image, planes, n, width, BLOCK=1024)
 
 def _copies(z): return tuple(t.clone() for t in z)
 
-def _keep(z, stay): return z[0][:, stay].contiguous(), z[1][stay].contiguous(), z[2][:, stay].contiguous()
+def _contiguous(z): return tuple(t.contiguous() for t in z)
 
 # %% ../../nbs/solvers/60_gpu.ipynb #c012
-def _fused(p, weights, params, tol, max_iters, init, check=20, first=40, growth=1.3, relax=1.8, slack=0.):
-    "Run the iterations of `pdhg` on the device of `p` from `init`, or from the analytic barycenter"
-    z = tuple(t.contiguous() for t in starting_point(p, weights, params, init))
-    z[0][..., 0, -1, :], z[0][..., 1, :, -1] = 0, 0
-    todo, start, it, epoch, length = OpenImages(p.contiguous(), weights.contiguous(), z, params), _copies(z), 0, 0, first
-    omega, lam, stay = p.new_full(p.shape[1:3], params.mu), p.new_full(p.shape[1:3], params.lam), todo.judge(z, 0, tol)
-    while stay.any() and it < max_iters:
-        if not stay.all():
-            todo.keep(stay)
-            todo.p, todo.weights = todo.p.contiguous(), todo.weights.contiguous()
-            z, start, omega, lam, stay = _keep(z, stay), _keep(start, stay), omega[stay], lam[stay], stay[stay]
-        steps = min(check - it % check, epoch + length - it, max_iters - it)
-        _iterate(todo.p, todo.weights, z, omega, lam, params, relax, steps - 1)
-        new = _copies(z)
-        _iterate(todo.p, todo.weights, new, omega, lam, params, 1., 1)
-        it += steps
-        if it == epoch + length:
-            omega = rebalanced(per_marginal(todo.weights), new, start, omega[..., None, None], params.mu*1e-3, params.mu*1e3)[..., 0, 0].contiguous()
-            z, start, epoch, length = _copies(new), new, it, int(growth*length)
-        else: z = tuple(torch.lerp(a, b, relax) for a, b in zip(z, new))
-        if it % check == 0 or it == max_iters:
-            stay = todo.judge(new, it, tol)
-            if slack: lam = eased_price(new[0], todo, params, slack*tol)
-    return todo.out
+class GpuPDHG(PDHG):
+    "The iterations of `PDHG` by kernels, in place of a point that nobody else holds"
+    def __init__(self, problem, limits, init=None, slack=0., **how):
+        problem = Problem(problem.views.contiguous(), problem.weights.contiguous(), problem.params)
+        super().__init__(problem, limits, init, **how)
+        flow = self.start[0]
+        flow[..., 0, -1, :] = 0
+        flow[..., 1, :, -1] = 0
+        self.start = self.new = _contiguous(self.start)
+        self.z = _copies(self.start)
+        self.lam = problem.views.new_full(problem.views.shape[1:3], problem.params.lam)
+        self.share = slack*limits.tol
+
+    def _iterate(self, z, relax, steps):
+        problem, omega = self.problem, self.omega[..., 0, 0].contiguous()
+        _iterate(problem.views, problem.weights, z, omega, self.lam, problem.params, relax, steps)
+
+    def run(self, steps):
+        "All but the last step relaxed, the last one also as it is"
+        self._iterate(self.z, self.relax, steps - 1)
+        self.new = _copies(self.z)
+        self._iterate(self.new, 1., 1)
+        self.z = tuple(torch.lerp(a, b, self.relax) for a, b in zip(self.z, self.new))
+
+    def turn(self):
+        super().turn()
+        self.z = _copies(self.new)
+
+    def keep(self, stay):
+        super().keep(stay)
+        p, w = self.problem.views.contiguous(), self.problem.weights.contiguous()
+        self.problem, self.lam = Problem(p, w, self.problem.params), self.lam[stay]
+        self.z, self.new, self.start = (_contiguous(t) for t in (self.z, self.new, self.start))
+
+    def ease(self, primal):
+        if self.share: self.lam = eased_price(self.new[0], self.problem, primal, self.share)
 
 # %% ../../nbs/solvers/60_gpu.ipynb #c013
-def _quick(p, weights, params, tol, max_iters, init, check, slack):
-    "The iterations with epochs that start short"
-    return _fused(p, weights, params, tol, max_iters, init, check, check, 1.6, 1.8, slack)
-
-@torch.no_grad()
 def gpu_pdhg(marginals: Tensor, # `(N,B,C,H,W)` on a CUDA device, finite and >= 0, float32 or float64; else `ValueError`
-                params: BeckmanParams, # the prices
-                weights=None, # `(N,)` or `(N,B)`, positive; 1 for each marginal by default
-                tol: float=1e-4, # relative gap at which an image is done
-                max_iters: int=10_000, # iterations at full size after which an image is returned as it is
-                init: Solution=None, # a solution of a similar problem of the same shape, to start from
-                check: int=20, # iterations between certificates
-                slack: float=.5, # share of `tol` spent on easing the multipliers' constraint, in [0,1)
-                levels: int=None, # halvings to start from; None: as many as pay
-               ) -> Solution: # as `pdhg`, with the true gap of every image, converged or not
+             params: BeckmanParams, # the prices
+             weights=None, # `(N,)` or `(N,B)`, positive; 1 for each marginal by default
+             tol: float=1e-4, # relative gap at which an image is done
+             max_iters: int=10_000, # iterations at full size after which an image is returned as it is
+             init: Solution=None, # a solution of a similar problem of the same shape, to start from
+             check: int=20, # iterations between certificates
+             slack: float=.5, # share of `tol` spent on easing the multipliers' constraint, in [0,1)
+             levels: int=None, # halvings to start from; None: as many as pay
+            ) -> Solution: # as `pdhg`, with the true gap of every image, converged or not
     "Beckman barycenters by compiled PDHG on a GPU, certified image by image"
-    return solve_from_coarse(_quick, marginals, params, weights, tol, max_iters, init, check, slack, levels)
+    problem, limits = Problem.checked(marginals, params, weights), Limits(tol, max_iters, check)
+    make = partial(GpuPDHG, first=check, growth=1.6, slack=check_slack(slack))   # epochs that start short
+    return solve_on_levels(make, problem, limits, init, levels)

@@ -6,27 +6,33 @@
 __all__ = ['pdhg']
 
 # %% ../../nbs/solvers/10_pdhg.ipynb #e002
+from functools import partial
 import torch
 from torch import Tensor
 from ..program.beckman import BeckmanParams, per_marginal
 from ..program.grid import difference, divergence
-from ..program.inputs import check_limits, check_marginals, check_weights
-from .loop import Solution, starting_point
+from .loop import Iteration, Limits, Problem, Solution, pick, solve
 
 # %% ../../nbs/solvers/10_pdhg.ipynb #c007
 def pdhg_step(p, w, z, omega, params):
     "One PDHG step from z=(m,q,y); `p` is `(N,B,C,H,W)`, `w` is `(N,B,1,1,1)`, `omega` is `(B,C,1,1)`"
     m, q, y = z
     total, pbar = w.sum(0), (w*p).sum(0)/w.sum(0)
-    tau_m, tau_q, sigma = 1/(2*omega), 1/(total*omega), omega/5
-    m1 = m + tau_m[..., None]*difference(y)                     # -div^T = grad
+    tau_m, tau_q = 1/(2*omega), 1/(total*omega)
+    sigma = omega/5
+
+    m1 = m + tau_m[..., None]*difference(y)   # minus the transpose of the divergence is the difference
     reach = params.lam*tau_m[..., None]
-    length = torch.maximum(m1.square().sum(-3, keepdim=True), reach.square()/4).sqrt()   # never 0: differentiable at m=0
+    least = reach.square()/4                  # never 0: differentiable at m=0
+    length = torch.maximum(m1.square().sum(-3, keepdim=True), least).sqrt()
     m1 = m1*(1 - reach/length).relu()
-    q1 = (q - tau_q*(params.theta - (w*y).sum(0) - params.kappa*pbar))/(1 + tau_q*params.kappa)
-    q1 = q1.clamp(0, 1)
+
+    pull = params.theta - (w*y).sum(0) - params.kappa*pbar
+    q1 = ((q - tau_q*pull)/(1 + tau_q*params.kappa)).clamp(0, 1)
+
     u = y + sigma*(divergence(2*m1 - m) - (2*q1 - q))
-    y1 = torch.where(u < params.rho*p, (u + sigma*p)/(1 + sigma/params.rho), u).clamp(-params.mu, params.mu)
+    inside = (u + sigma*p)/(1 + sigma/params.rho)
+    y1 = torch.where(u < params.rho*p, inside, u).clamp(-params.mu, params.mu)
     return m1, q1, y1
 
 # %% ../../nbs/solvers/10_pdhg.ipynb #c011
@@ -49,7 +55,45 @@ def pdhg_iterations(p, w, z, omega, params, steps, relax=1.8):
         yield new, z
 
 # %% ../../nbs/solvers/10_pdhg.ipynb #c023
-@torch.no_grad()
+class PDHG(Iteration):
+    "Over-relaxed PDHG in epochs; `run` is what the compiled solvers replace"
+    def __init__(self, problem, limits, init=None, first=40, growth=1.3, relax=1.8):
+        super().__init__(problem, limits, init)
+        self.z = self.new = self.start
+        p = problem.views
+        self.omega = p.new_full((*p.shape[1:3], 1, 1), problem.params.mu)
+        self.relax, self.growth = relax, growth
+        self.length, self.left = first, first   # iterations of this epoch, and how many are left of them
+
+    def run(self, steps):
+        "Iterate on the point `z`; `new` is the last one before its relaxation"
+        w = per_marginal(self.problem.weights)
+        iterations = pdhg_iterations(self.problem.views, w, self.z, self.omega, self.problem.params, steps, self.relax)
+        for self.new, self.z in iterations: pass
+
+    def advance(self, steps):
+        "Iterate, and re-balance where an epoch ends"
+        while steps > 0:
+            now = min(steps, self.left)
+            self.run(now)
+            steps, self.left = steps - now, self.left - now
+            if self.left == 0: self.turn()
+
+    def turn(self):
+        "Start a new epoch from the point that would be judged now"
+        w, mu = per_marginal(self.problem.weights), self.problem.params.mu
+        self.omega = rebalanced(w, self.new, self.start, self.omega, mu*1e-3, mu*1e3)
+        self.z = self.start = self.new
+        self.length = self.left = int(self.growth*self.length)
+
+    def point(self): return self.new
+
+    def keep(self, stay):
+        super().keep(stay)
+        self.z, self.new = pick(self.z, stay), pick(self.new, stay)
+        self.start, self.omega = pick(self.start, stay), self.omega[stay]
+
+# %% ../../nbs/solvers/10_pdhg.ipynb #f001
 def pdhg(marginals: Tensor, # `(N,B,C,H,W)`, finite and >= 0, float32 or float64; else `ValueError`
          params: BeckmanParams, # the prices
          weights=None, # `(N,)` or `(N,B)`, positive; 1 for each marginal by default
@@ -60,24 +104,5 @@ def pdhg(marginals: Tensor, # `(N,B,C,H,W)`, finite and >= 0, float32 or float64
          relax: float=1.8, # over-relaxation factor, in [1,2)
         ) -> Solution: # with the true gap of every image, converged or not
     "Beckman barycenters by preconditioned, over-relaxed, re-balanced PDHG"
-    weights = check_weights(weights, check_marginals(marginals)).detach()
-    check_limits(tol, max_iters)
-    z = starting_point(marginals, weights, params, init)
-    todo = OpenImages(marginals, weights, z, params)
-    omega = marginals.new_full((*marginals.shape[1:3], 1, 1), params.mu)
-    start, epoch, length = z, 0, 2*check
-    stay = todo.judge(z, 0, tol)
-    it = 0
-    while stay.any() and it < max_iters:
-        if not stay.all():
-            todo.keep(stay)
-            z, start = [tuple(t[stay] if t is s[1] else t[:, stay] for t in s) for s in (z, start)]
-            omega, stay = omega[stay], stay[stay]
-        w, steps = per_marginal(todo.weights), min(check - it % check, epoch + length - it, max_iters - it)
-        for new, z in pdhg_iterations(todo.p, w, z, omega, params, steps, relax): pass
-        it += steps
-        if it % check == 0 or it == max_iters: stay = todo.judge(new, it, tol)
-        if it - epoch == length:
-            omega = rebalanced(w, new, start, omega, params.mu*1e-3, params.mu*1e3)
-            z, start, epoch, length = new, new, it, int(1.3*length)
-    return todo.out
+    problem, limits = Problem.checked(marginals, params, weights), Limits(tol, max_iters, check)
+    return solve(partial(PDHG, first=2*check, relax=relax), problem, limits, init)

@@ -7,12 +7,14 @@ __all__ = ['splitting']
 
 # %% ../../nbs/solvers/30_splitting.ipynb #e002
 import math
+from functools import partial
 import torch
 from torch import Tensor
 from ..program.beckman import BeckmanParams, per_marginal
 from ..program.grid import difference, divergence
-from .coarse import solve_from_coarse
-from .loop import Solution, starting_point
+from .coarse import solve_on_levels
+from .loop import (
+    Iteration, Limits, Problem, Solution, check_slack, eased_price, pick)
 
 # %% ../../nbs/solvers/30_splitting.ipynb #c090
 def _cosines(n, like):
@@ -24,48 +26,64 @@ def _cosines(n, like):
 
 def _smoother(like, l2):
     "The function that solves (1 + l2 grad^T grad) y = x, exactly"
-    (a, ea), (b, eb) = _cosines(like.shape[-2], like), _cosines(like.shape[-1], like)
-    damp = 1/(1 + l2*(ea[:, None] + eb))
+    a, rows = _cosines(like.shape[-2], like)
+    b, columns = _cosines(like.shape[-1], like)
+    damp = 1/(1 + l2*(rows[:, None] + columns))
     return lambda x: a.T @ ((a @ x @ b.T)*damp) @ b
 
 def _local(z, q, p, w, a, params):
     "Scaled multipliers nearest to `z`, with the image that goes with them, by one step from `q`"
-    def prices(q): return torch.maximum((z + a*(p - q))/(1 + a/params.rho), z - a*q).clamp(-params.mu, params.mu)
-    force = (w*prices(q)).sum(0) - params.theta - params.kappa*(q - (w*p).sum(0)/w.sum(0))
-    q = (q + force/(params.kappa + a*w.sum(0))).clamp(0, 1)
+    def prices(q):
+        inside = (z + a*(p - q))/(1 + a/params.rho)
+        return torch.maximum(inside, z - a*q).clamp(-params.mu, params.mu)
+    total = w.sum(0)
+    force = (w*prices(q)).sum(0) - params.theta - params.kappa*(q - (w*p).sum(0)/total)
+    q = (q + force/(params.kappa + a*total)).clamp(0, 1)
     return prices(q), q
 
-# %% ../../nbs/solvers/30_splitting.ipynb #c092
-def eased_price(flow, todo, params, share):
-    "Price of transport to iterate with, `(B,C)`: lower by so much that the certificate loses `share` of the objective"
-    paid = params.lam*(todo.weights*flow.square().sum(-3).sqrt().sum((-3, -2, -1))).sum(0)
-    ease = share*todo.out.primal[todo.index]/paid.double().clamp(min=1e-300)
-    return (params.lam*(1 - ease.clamp(max=.01))).to(flow)[:, None].repeat(1, flow.shape[2])
-
 # %% ../../nbs/solvers/30_splitting.ipynb #c093
-def _split(p, weights, params, tol, max_iters, init, check=10, slack=.5, relax=1.8):
-    "Douglas–Rachford splitting from `init` or from the analytic barycenter"
-    m, q, y = z = starting_point(p, weights, params, init)
-    a, l2 = 1.5*min(params.mu, params.rho/5), .05*(min(params.mu, params.rho)/params.lam)**2
-    smooth, todo, it = _smoother(p, l2), OpenImages(p, weights, z, params), 0
-    stay, lam, e, h = todo.judge(z, 0, tol), p.new_full((*p.shape[1:3], 1, 1, 1), params.lam), y + a*divergence(m), difference(y) + a/l2*m
-    while stay.any() and it < max_iters:
-        if not stay.all():
-            todo.keep(stay)
-            e, h, q, lam, stay = e[:, stay], h[:, stay], q[stay], lam[stay], stay[stay]
-        w, mean, steps = per_marginal(todo.weights), torch.zeros_like(e), min(check, max_iters - it)
+class Splitting(Iteration):
+    "Douglas–Rachford splitting with an exact projection"
+    def __init__(self, problem, limits, init=None, slack=.5, relax=1.8):
+        super().__init__(problem, limits, init)
+        prices, like = problem.params, problem.views
+        self.a = 1.5*min(prices.mu, prices.rho/5)
+        self.l2 = .05*(min(prices.mu, prices.rho)/prices.lam)**2
+        self.share, self.relax = slack*limits.tol, relax
+        self.smooth = _smoother(like, self.l2)
+        self.m, self.q, self.mean = self.start
+        self.e = self.mean + self.a*divergence(self.m)
+        self.h = difference(self.mean) + self.a/self.l2*self.m
+        self.lam = like.new_full((*like.shape[1:3], 1, 1, 1), prices.lam)
+
+    def advance(self, steps):
+        "Local terms, bound on the gradient, projection, over-relaxation; the mean of the projections is judged"
+        p, w = self.problem.views, per_marginal(self.problem.weights)
+        l2 = self.l2
+        self.mean = torch.zeros_like(self.e)
         for _ in range(steps):
-            y, q = _local(e, q, todo.p, w, a, params)
-            g = h*(lam/h.square().sum(-3, keepdim=True).sqrt().clamp(min=1e-30)).clamp(max=1)
-            m, joint = (h - g)*(l2/a), smooth(2*y - e - l2*divergence(2*g - h))
-            e, h, mean = e + relax*(joint - y), h + relax*(difference(joint) - g), mean + joint/steps
-        it += steps
-        stay = todo.judge((m, q, mean), it, tol)
-        if slack: lam = eased_price(m, todo, params, slack*tol)[:, :, None, None, None]
-    return todo.out
+            y, self.q = _local(self.e, self.q, p, w, self.a, self.problem.params)
+            length = self.h.square().sum(-3, keepdim=True).sqrt().clamp(min=1e-30)
+            g = self.h*(self.lam/length).clamp(max=1)
+            self.m = (self.h - g)*(l2/self.a)
+            joint = self.smooth(2*y - self.e - l2*divergence(2*g - self.h))
+            self.e = self.e + self.relax*(joint - y)
+            self.h = self.h + self.relax*(difference(joint) - g)
+            self.mean = self.mean + joint/steps
+
+    def point(self): return self.m, self.q, self.mean
+
+    def keep(self, stay):
+        super().keep(stay)
+        self.m, self.q, self.mean = pick(self.point(), stay)
+        self.e, self.h = self.e[:, stay], self.h[:, stay]
+        self.lam = self.lam[stay]
+
+    def ease(self, primal):
+        if not self.share: return
+        self.lam = eased_price(self.m, self.problem, primal, self.share)[:, :, None, None, None]
 
 # %% ../../nbs/solvers/30_splitting.ipynb #c094
-@torch.no_grad()
 def splitting(marginals: Tensor, # `(N,B,C,H,W)`, finite and >= 0, float32 or float64; else `ValueError`
               params: BeckmanParams, # the prices
               weights=None, # `(N,)` or `(N,B)`, positive; 1 for each marginal by default
@@ -77,4 +95,5 @@ def splitting(marginals: Tensor, # `(N,B,C,H,W)`, finite and >= 0, float32 or fl
               levels: int=None, # halvings to start from; None: as many as pay
              ) -> Solution: # as `pdhg`, with the true gap of every image, converged or not
     "Beckman barycenters by splitting with an exact projection; few iterations on any grid"
-    return solve_from_coarse(_split, marginals, params, weights, tol, max_iters, init, check, slack, levels)
+    problem, limits = Problem.checked(marginals, params, weights), Limits(tol, max_iters, check)
+    return solve_on_levels(partial(Splitting, slack=check_slack(slack)), problem, limits, init, levels)

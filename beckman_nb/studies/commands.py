@@ -5,19 +5,22 @@
 # %% auto #0
 __all__ = ['beckman_study']
 
+# %% ../../nbs/studies/50_commands.ipynb #e004
+from ..console import command, in_one_line, quiet_fastai
+
+# %% ../../nbs/studies/50_commands.ipynb #c006
+quiet_fastai()
+
 # %% ../../nbs/studies/50_commands.ipynb #e002
 import inspect
 import json
 import os
 import shlex
-import sys
 import time
 import torch
-import warnings
-from fastcore.script import call_parse, store_true
 from pathlib import Path
 from ..checkpoints import shipped_weights
-from ..cli import pick_device
+from ..cli import half_of_the_cores, pick_device
 from ..data import load_arrays
 from ..runs import write_whole
 from .layers import layer_table, run_layer_study
@@ -25,57 +28,57 @@ from .paper import run_study
 from .plans import STUDIES, study_plan
 from .reading import study_table
 
-# %% ../../nbs/studies/50_commands.ipynb #c006
-warnings.filterwarnings('ignore', '`torch.jit.script` is deprecated', FutureWarning, r'torch\.jit\._script')
-
 # %% ../../nbs/studies/50_commands.ipynb #c069
-def _study_command(
-    given # Options of `beckman_study` by name
-): # Text
-    "The command line that repeats a study"
-    default, words = inspect.signature(beckman_study).parameters, ['beckman_study', given['name']]
-    for k,v in given.items():
-        if k not in ('name', 'minutes') and v != default[k].default: words += [f'--{k}'] if v is True else [f'--{k}', str(v)]
-    return shlex.join(words)
-
 def _layer_study(folder, root, data, small, workers, device, minutes):
     "Run the study of the layer; what it found, its table, and what is left of it"
-    if workers > 1: raise ValueError('workers: the study of the layer is one process')
-    torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 1)//2)))
-    base = 'shipped' if shipped_weights(load_arrays(data or 'cifar10', root).name) else None
-    result = run_layer_study(folder, root, small, base, data or 'cifar10', minutes=minutes, device=device, progress=True)
-    for name,why in result.get('skipped', {}).items(): print(f'{name} is left out: {why}')
+    if workers > 1: raise ValueError(f'workers: expected 1 for the study of the layer, got {workers}')
+    torch.set_num_threads(half_of_the_cores())
+    data = data or 'cifar10'
+    base = 'shipped' if shipped_weights(load_arrays(data, root).name) else None
+    result = run_layer_study(folder, root, small, base, data, minutes=minutes, device=device, progress=True)
+    for name, why in result.get('skipped', {}).items(): print(f'{name} is left out: {why}')
     missing = result['missing']
-    return result, layer_table(result), 'the bare network and all layers' if missing == ['bare'] else len(missing)
+    left = 'the bare network and all layers' if missing == ['bare'] else len(missing)
+    return result, layer_table(result), left
 
 def _network_study(name, folder, root, data, small, workers, device, minutes):
     "Run one of `STUDIES`; what it found, its table, and how many jobs are left"
     plan = study_plan(name, root, data, small)
-    result = run_study(plan, folder, root, workers or (1 if device.startswith('cuda') else os.cpu_count()), device, minutes)
-    return result, '\n'.join(' | '.join(line) for line in study_table(result)), result['missing']
+    workers = workers or (1 if device.startswith('cuda') else os.cpu_count())
+    result = run_study(plan, folder, root, workers, device, minutes)
+    return result, study_table(result).text(), result['missing']
+
+# %% ../../nbs/studies/50_commands.ipynb #e006
+def _study_command(given):
+    "The command line that repeats a study, from the options of `beckman_study` by name"
+    params, words = inspect.signature(beckman_study).parameters, ['beckman_study', given['name']]
+    for option, value in given.items():
+        if option in ('name', 'minutes') or value == params[option].default: continue
+        words += [f'--{option}'] if value is True else [f'--{option}', str(value)]
+    return shlex.join(words)
 
 # %% ../../nbs/studies/50_commands.ipynb #c070
-@call_parse
+@command
 def beckman_study(
     name:str, # cifar10, cifar100, tiny-imagenet, search, confirm, confirm2, autoattack or layer
-    root:str=None, # Folder of the data sets; default: the variable BECKMAN_DATA, then fastai's data folder
-    data:str=None, # Another data set than the study's own: a name, or a path to an .npz
-    small:store_true=False, # Fewer images, one seed, few treatments or layers: minutes instead of hours
-    workers:int=0, # Processes; 0: one per core on a CPU, one on a GPU and for the study of the layer
+    root:str=None, # folder of the data sets; default: the variable BECKMAN_DATA, then fastai's data folder
+    data:str=None, # another data set than the study's own: a name, or a path to an .npz
+    small:bool=False, # fewer images, one seed, few treatments or layers: minutes instead of hours
+    workers:int=0, # processes; 0: one per core on a CPU, one on a GPU and for the study of the layer
     device:str=None, # cpu or cuda; default: a GPU where there is one
-    minutes:float=None, # Start no new job after this many
-    output:str='beckman_study' # Folder; the same command goes on where it was
+    minutes:float=None, # start no new job after this many
+    output:str='beckman_study', # folder; the same command goes on where it was
 ):
     "Run a study from scratch, or go on with it, and print its table"
-    given, folder = dict(locals()), Path(output)/(name + '-small'*small)
+    given = dict(locals())
+    folder = Path(output)/(f'{name}-small' if small else name)
     how = (folder, root, data, small, workers, str(pick_device(device)), minutes)
-    try:
-        if name not in (*STUDIES, 'layer'): raise ValueError(f"name must be one of {sorted([*STUDIES, 'layer'])}, got {name!r}")
+    known = sorted([*STUDIES, 'layer'])
+    with in_one_line('beckman_study', 'interrupted; the same command goes on from here'):
+        if name not in known: raise ValueError(f"name: expected one of {', '.join(known)}, got {name!r}")
         result, table, left = _layer_study(*how) if name == 'layer' else _network_study(name, *how)
-    except (ValueError, OSError) as e: sys.exit(f'beckman_study: {e}')
-    except KeyboardInterrupt: sys.exit('beckman_study: interrupted; the same command goes on from here')
     result |= dict(date=time.strftime('%Y-%m-%d'), command=_study_command(given))
     write_whole(folder/'results.json', json.dumps(result, ensure_ascii=False).encode())
     print(table)
-    if left: print(f"Jobs left: {left}; the same command goes on with them")
+    if left: print(f'Jobs left: {left}; the same command goes on with them')
     print(f'Written to {folder}/results.json')

@@ -10,61 +10,73 @@ import torch
 from ..stats import accuracy_over_seeds, compare_over_seeds, holm
 from .paper import treatment_of
 from .plans import TREATMENTS
+from ..tables import percent, Table
 
 # %% ../../nbs/studies/20_reading.ipynb #c063
+_TOGETHER = dict(union=('adaptive', 'spatial'), all=('adaptive', 'spatial', 'flow')) # to survive each of them
+
+def _own_defense(name):
+    "The layer that a network was trained for, or 'none'"
+    treatment = TREATMENTS.get(treatment_of(name)) # the base had none
+    return treatment.defense or 'none' if treatment else 'none'
+
 def answers(
-    result, # What `run_study` returned, also after a detour through JSON
+    result, # what `run_study` returned, also after a detour through JSON
     name, # 'base', or 'treatment #seed'
     protocol='adaptive', # 'clean', 'undefended', 'oblivious', 'adaptive', 'spatial', 'flow', 'union' or 'all'
-    defense=None, # Layer before the network; None: the treatment's own
-): # Booleans (n,); `KeyError` naming what is there
+    defense=None, # layer before the network; None: the treatment's own
+): # booleans (n,); `KeyError` naming what is there
     "Right or wrong per image"
-    if protocol in ('union', 'all'):
-        parts = ('adaptive', 'spatial', 'flow')[:2 + (protocol == 'all')]
-        return torch.stack([answers(result, name, p, defense) for p in parts]).all(0)
-    if defense is None: defense = (TREATMENTS[treatment_of(name)].defense if name != 'base' else None) or 'none'
+    if protocol in _TOGETHER:
+        return torch.stack([answers(result, name, p, defense) for p in _TOGETHER[protocol]]).all(0)
     right = result['answers'][name]['right']
-    if (key := f'{name}/{defense}/{protocol}') not in right: raise KeyError(f'no {key} among {sorted(right)}')
-    return torch.tensor([c == '1' for c in right[key]])
+    key = f'{name}/{defense or _own_defense(name)}/{protocol}'
+    if key not in right: raise KeyError(f'no {key} among {sorted(right)}')
+    return torch.tensor([bit == '1' for bit in right[key]])
 
 def treated(
-    result, # What `run_study` returned
-    treatment, # Name of a treatment
+    result, # what `run_study` returned
+    treatment, # name of a treatment
 ): # list of names of networks, one per seed that is done
     "The copies that a treatment was given to"
     return [n for n in result['answers'] if treatment_of(n) == treatment]
 
 # %% ../../nbs/studies/20_reading.ipynb #c074
-def _percent(mean, lo, hi, spread, seeds):
-    return f'{100*mean:.1f} [{100*lo:.1f}, {100*hi:.1f}]' + (f' ± {100*spread:.1f}' if seeds > 1 else '')
+def _cell(result, names, protocol, defense, images):
+    "One accuracy of a table over the seeds of a treatment; empty where the protocol was not run"
+    try: rows = [answers(result, n, protocol, defense)[:images] for n in names]
+    except KeyError: return ''
+    mean, lo, hi, spread = accuracy_over_seeds(rows)
+    return percent(mean, lo, hi) + (f' ± {100*spread:.1f}' if len(rows) > 1 else '')
 
 def study_table(
-    result, # What `run_study` returned
-    protocols=('clean', 'undefended', 'oblivious', 'adaptive'), # Columns
-): # list of lists of strings, the first one the header
+    result, # what `run_study` returned
+    protocols=('clean', 'undefended', 'oblivious', 'adaptive'), # columns
+): # `Table`
     "Accuracy in percent [95% interval over images] ± spread over seeds"
     lines = [['network', 'defense', 'images', 'seeds', *protocols]]
-    for t in ('base', *result['plan']['treatments']):
-        names = treated(result, t)
+    for treatment in ('base', *result['plan']['treatments']):
+        names = treated(result, treatment)
         if not names: continue
-        for d in dict.fromkeys(k.split('/')[1] for k in result['answers'][names[0]]['right']):
-            def cell(p): # nothing where a protocol was not run
-                try: rows = [answers(result, n, p, 'none' if p == 'undefended' else d) for n in names]
-                except KeyError: return ''
-                return _percent(*accuracy_over_seeds([r[:images] for r in rows]), len(rows))
+        for d in dict.fromkeys(key.split('/')[1] for key in result['answers'][names[0]]['right']):
             images = len(answers(result, names[0], 'clean', d))
-            lines.append([t, d, str(images), str(len(names)), *map(cell, protocols)])
-    return lines
+            cells = [_cell(result, names, p, 'none' if p == 'undefended' else d, images) for p in protocols]
+            lines.append([treatment, d, images, len(names), *cells])
+    return Table(lines)
 
+# %% ../../nbs/studies/20_reading.ipynb #e110
 def search_table(
-    result, # What `run_study` returned
-    control='control 3', # Treatment to compare with
-    protocols=('clean', 'adaptive', 'union'), # Columns; Holm's correction runs down each of them
+    result, # what `run_study` returned
+    control='control 3', # treatment to compare with
+    protocols=('clean', 'adaptive', 'union'), # columns; Holm's correction runs down each of them
 ): # list of dicts, one per candidate: `candidate`, `why`, `cost`, and for each protocol `(difference, lo, hi, p, adjusted p)`
     "What each candidate gains over a control, on the same images"
+    def over_seeds(treatment, protocol):
+        return [answers(result, name, protocol) for name in treated(result, treatment)]
     names = [t for t in result['plan']['treatments'] if not t.startswith('control') and treated(result, t)]
     rows = [dict(candidate=t, why=TREATMENTS[t].why, cost=TREATMENTS[t].cost) for t in names]
     for p in protocols:
-        found = [compare_over_seeds(*([answers(result, n, p) for n in treated(result, t)] for t in (name, control))) for name in names]
-        for row,c,adjusted in zip(rows, found, holm([c[3] for c in found])): row[p] = (*c, adjusted)
+        found = [compare_over_seeds(over_seeds(name, p), over_seeds(control, p)) for name in names]
+        adjusted = holm([one[3] for one in found])
+        for row,one,q in zip(rows, found, adjusted): row[p] = (*one, q)
     return rows

@@ -7,6 +7,7 @@ __all__ = ['BeckmanMonitor', 'WeightAverage', 'SeedEpochs', 'train_network']
 
 # %% ../../nbs/train/40_extras.ipynb #e002
 import copy
+import fastai.callback.schedule # gives the `Learner` its `fit_one_cycle`
 import random
 import sys
 import time
@@ -18,7 +19,7 @@ from fastai.learner import Learner
 from fastai.metrics import accuracy
 from fastai.torch_core import get_model, set_seed
 from pathlib import Path
-from torch import Tensor
+from torch import nn, Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_multi_avg_fn
 from ..program.beckman import relative
 from ..runs import is_live
@@ -30,15 +31,16 @@ class Stopwatch:
     "Milliseconds by name: `with watch('attack'): ...`"
     def __init__(self): self.ms = {}
     def reset(self): self.ms = {}
+
     @contextmanager
     def __call__(self, name):
-        t = self.now()
+        start = self.now()
         try: yield
-        finally: self.ms[name] = self.ms.get(name, 0.)+self.now()-t
+        finally: self.ms[name] = self.ms.get(name, 0.) + self.now() - start
 
     @staticmethod
-    def now(): # float
-        "Milliseconds, once the GPU has done what it was asked to"
+    def now() -> float: # milliseconds
+        "The time, once the GPU has done what it was asked to"
         if torch.cuda.is_available() and torch.cuda.is_initialized(): torch.cuda.synchronize()
         return 1000*time.perf_counter()
 
@@ -47,35 +49,56 @@ class BeckmanMonitor(Columns):
     "Metrics columns: where the milliseconds of a training batch go, and how exact the barycenters are"
     order = 9.45 # just before `RecipeCallback`
     def __init__(self,
-        n=32, # number of validation images whose barycenters are certified
-    ): self.n,self.watch,self.batches,self.total,self.found = n,Stopwatch(),0,0.,None
+        n: int=32, # number of validation images whose barycenters are certified
+    ):
+        self.n = n
+        self.watch = Stopwatch()
+        self.batches = 0
+        self.total = 0.
+        self.found = None
 
     def before_fit(self):
         self.trainers = [cb for cb in self.learn.cbs if isinstance(cb, RecipeCallback)]
         for cb in self.trainers: cb.clock = self.watch
-        self.add_columns(attack_ms=lambda: self.per_batch('attack'), barycenter_ms=lambda: self.per_batch('barycenter'),
-                         network_ms=lambda: self.per_batch(None), gap=lambda: self.found and self.found[0], analytic=lambda: self.found and self.found[1])
+        self.add_columns(
+            attack_ms=lambda: self._per_batch('attack'),
+            barycenter_ms=lambda: self._per_batch('barycenter'),
+            network_ms=lambda: self._per_batch(None),
+            gap=lambda: self.found and self.found[0],
+            analytic=lambda: self.found and self.found[1])
 
-    def before_train(self): self.watch.reset(); self.batches,self.total = 0,0.
+    def before_train(self):
+        self.watch.reset()
+        self.batches = 0
+        self.total = 0.
+
     def before_validate(self): self.found = None
+
     def before_batch(self):
         self.started = self.watch.now()
-        if not self.training and self.found is None: self.found = self.certificate(self.xb[0].as_subclass(Tensor)[:self.n])
+        if self.training or self.found is not None: return
+        self.found = self._certificate(self.xb[0].as_subclass(Tensor)[:self.n])
 
     def after_batch(self):
-        if self.training: self.total += self.watch.now()-self.started; self.batches += 1
+        if not self.training: return
+        self.total += self.watch.now() - self.started
+        self.batches += 1
 
-    def per_batch(self, name):
+    def _per_batch(self, name):
         "Milliseconds per training batch, of one part or (None) of what is left"
-        ms = self.total-sum(self.watch.ms.values()) if name is None else self.watch.ms.get(name, 0.)
+        ms = self.total - sum(self.watch.ms.values()) if name is None else self.watch.ms.get(name, 0.)
         return ms/self.batches if self.batches else None
 
-    def certificate(self, x):
-        "Mean relative gap, and share solved in closed form"
-        layers = [getattr(o, 'barycenter', None) for o in [*(cb.recipe for cb in self.trainers), getattr(self.learn, 'defended_prediction', None)]]
-        layers = [l.draw(torch.Generator().manual_seed(0)) if hasattr(l, 'draw') else l for l in layers]
-        result = next((l.certify(x) for l in layers if hasattr(l, 'certify')), None)
-        return result and (relative(result.gap, result.primal).mean().item(), result.method.count('analytic')/len(x))
+    def _certificate(self, x):
+        "Mean relative gap, and share solved in closed form; None without a barycenter"
+        owners = [cb.recipe for cb in self.trainers] + [getattr(self.learn, 'defended_prediction', None)]
+        for owner in owners:
+            layer = getattr(owner, 'barycenter', None)
+            if hasattr(layer, 'draw'): layer = layer.draw(torch.Generator().manual_seed(0))
+            if not hasattr(layer, 'certify'): continue
+            result = layer.certify(x)
+            gap = relative(result.gap, result.primal).mean().item()
+            return gap, result.method.count('analytic')/len(x)
 
     def after_fit(self):
         super().after_fit()
@@ -85,68 +108,81 @@ class BeckmanMonitor(Columns):
 # %% ../../nbs/train/40_extras.ipynb #c081
 class WeightAverage(Callback):
     "Validate, save and end up with averaged weights (EMA or SWA, by torch's `AveragedModel`)"
-    order,run_valid = 12,False # after `DistributedTrainer` (11) has wrapped the model
+    order = 12 # after `DistributedTrainer` (11) has wrapped the model
+    run_valid = False
     def __init__(self,
-        decay=0.999, # of the exponential average, in [0,1); None for the plain mean
+        decay: float=0.999, # of the exponential average, in [0,1); None for the plain mean
     ):
-        if decay is not None and not 0<=decay<1: raise ValueError(f"decay must be in [0,1) or None, got {decay}")
-        self.decay,self.average,self.own = decay,None,None
+        if decay is not None and not 0 <= decay < 1:
+            raise ValueError(f"decay: expected a number in [0,1) or None, got {decay}")
+        self.decay = decay
+        self.average = self.own = None
 
     def before_fit(self):
         rule = get_swa_multi_avg_fn() if self.decay is None else get_ema_multi_avg_fn(self.decay)
-        self.average,self.own = AveragedModel(get_model(self.learn.model), multi_avg_fn=rule),None
+        self.average = AveragedModel(get_model(self.learn.model), multi_avg_fn=rule)
+        self.own = None
 
     def after_step(self): self.average.update_parameters(get_model(self.learn.model))
-    def before_train(self): self.put_back()
-    def before_validate(self): self.put_in()
-    def after_fit(self): self.put_in(); self.average = self.own = None
+    def before_train(self): self._put_back()
+    def before_validate(self): self._put_in()
+
+    def after_fit(self):
+        self._put_in()
+        self.average = self.own = None
 
     @torch.no_grad()
-    def put_in(self):
+    def _put_in(self):
         "The average takes the place of the weights, which are kept"
         if self.own is not None or not self.average.n_averaged: return
-        ps = list(get_model(self.learn.model).parameters())
-        self.own = [p.detach().clone() for p in ps]
-        for p,a in zip(ps, self.average.module.parameters()): p.copy_(a)
+        weights = list(get_model(self.learn.model).parameters())
+        self.own = [w.detach().clone() for w in weights]
+        for w, mean in zip(weights, self.average.module.parameters()): w.copy_(mean)
 
     @torch.no_grad()
-    def put_back(self):
+    def _put_back(self):
+        "The weights take their place again"
         if self.own is None: return
-        for p,o in zip(get_model(self.learn.model).parameters(), self.own): p.copy_(o)
+        for w, own in zip(get_model(self.learn.model).parameters(), self.own): w.copy_(own)
         self.own = None
 
 # %% ../../nbs/train/40_extras.ipynb #c085
 class SeedEpochs(Callback):
-    "Seed everything random at the start of each epoch of training, so that epoch `k` is the same in a resumed run"
+    "Seed everything random at the start of each epoch, so that epoch `k` is the same in a resumed run"
     order = -20
     def __init__(self,
-        seed=0, # epoch `k` is seeded with `seed+k`; it changes torch's, NumPy's and Python's global random states
-    ): self.seed = seed
+        seed: int=0, # epoch `k` is seeded with `seed+k`; it changes torch's, NumPy's and Python's global random states
+    ):
+        self.seed = seed
 
     def before_train(self):
-        set_seed(self.seed+self.epoch)
+        seed = self.seed + self.epoch
+        set_seed(seed)
         for dl in (self.dls.train, getattr(self.dls.train, 'dl', None)):
-            if hasattr(dl, 'rng'): dl.rng = random.Random(self.seed+self.epoch)
+            if hasattr(dl, 'rng'): dl.rng = random.Random(seed)
 
 # %% ../../nbs/train/40_extras.ipynb #c041
 def _plain_lines(learn, show):
     "In place of the progress bar, print one line per epoch or nothing"
-    text = lambda name,value: f'{name} {value:.4f}' if isinstance(value, float) else f'{name} {value}'
+    def text(name, value): return f'{name} {value:.4f}' if isinstance(value, float) else f'{name} {value}'
+    def line(row):
+        if show: print('  ' + ', '.join(map(text, learn.recorder.metric_names, row)), flush=True)
     learn.remove_cb(ProgressCallback)
-    learn.logger = lambda row: print('  ' + ', '.join(map(text, learn.recorder.metric_names, row)), flush=True) if show else None
+    learn.logger = line
 
 def train_network(
-    net, # Network to start from; it is not changed
+    net: nn.Module, # network to start from; it is not changed
     dls, # fastai `DataLoaders` of images in [0,1], on the device to train on
-    callbacks, # fastai callbacks, those of a `Treatment` for instance
-    epochs=1, # Number of epochs
-    lr=2e-3, # Largest learning rate of the one-cycle schedule
-    seed=0, # Of the order of the images and of everything random
-    show=False, # Show how it goes
-): # the trained copy, in evaluation mode, on the CPU
+    callbacks, # fastai callbacks
+    epochs: int=1, # number of epochs
+    lr: float=2e-3, # largest learning rate of the one-cycle schedule
+    seed: int=0, # of the order of the images and of everything random
+    show: bool=False, # show how it goes
+) -> nn.Module: # the trained copy, in evaluation mode, on the CPU
     "A copy of a network after some epochs with these callbacks"
     learn = Learner(dls, copy.deepcopy(net), metrics=accuracy, cbs=callbacks, path=Path('.'))
     if not (show and is_live(sys.stdout)): _plain_lines(learn, show)
-    set_seed(seed); dls.train.rng.seed(seed)
+    set_seed(seed)
+    dls.train.rng.seed(seed)
     learn.fit_one_cycle(epochs, lr)
     return learn.model.eval().cpu()
