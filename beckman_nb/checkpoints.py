@@ -18,14 +18,18 @@ def _why(path, e):
     "What is wrong with the file that torch refused with `e`, in a sentence"
     with path.open('rb') as f: head = f.read(200).lstrip().lower()
     if not head: return 'it is empty'
-    if head.startswith((b'<!doctype',b'<html')): return 'it is a web page; the download needs a confirmation or a login'
-    if head.startswith(b'version https://git-lfs'): return 'it is a pointer of Git LFS; `git lfs pull` fetches the file'
+    if head.startswith((b'<!doctype', b'<html')):
+        return 'it is a web page; the download needs a confirmation or a login'
+    if head.startswith(b'version https://git-lfs'):
+        return 'it is a pointer of Git LFS; `git lfs pull` fetches the file'
     if kind := re.search(r'(?:GLOBAL|class|global) ([\w.]+\.\w+)', str(e)):
         what = 'NumPy numbers' if kind[1].startswith('numpy') else 'Python objects'
-        return (f'beside tensors it holds {what} ({kind[1]}), which are not read because unpickling them can run any code. '
-                'If you trust the file, save its weights alone: torch.save(torch.load(path, weights_only=False)[entry], other_path)')
+        return (f'beside tensors it holds {what} ({kind[1]}), which are not read because unpickling them '
+                'can run any code. If you trust the file, save its weights alone: '
+                'torch.save(torch.load(path, weights_only=False)[entry], other_path)')
     if 'TorchScript' in str(e): return 'it is a TorchScript program, not a dictionary of weights'
-    if 'weights_only' in str(e): return 'it is no file of `torch.save`, or it is damaged' # torch's own advice is to unpickle anyway
+    if 'weights_only' in str(e): # torch's own advice is to unpickle anyway
+        return 'it is no file of `torch.save`, or it is damaged'
     return f'{type(e).__name__}: {(str(e).strip().splitlines() or [""])[0]}'
 
 # %% ../nbs/44_checkpoints.ipynb #c066
@@ -34,112 +38,156 @@ def _read(path):
     if not path.is_file(): raise FileNotFoundError(f'no checkpoint {path}')
     if path.suffix == '.safetensors':
         try: from safetensors.torch import load_file
-        except ImportError as e: raise ImportError('reading .safetensors needs the package safetensors') from e
+        except ImportError as e:
+            raise ImportError('reading .safetensors needs the package safetensors') from e
     else: load_file = partial(torch.load, map_location='cpu', weights_only=True)
     try: return load_file(path)
     except Exception as e: raise ValueError(f'{path} is not a checkpoint of tensors: {_why(path, e)}') from e
 
 # %% ../nbs/44_checkpoints.ipynb #c069
-_nests = ('state_dict','model_state_dict','net','model')
+_nests = ('state_dict', 'model_state_dict', 'net', 'model')
 
-def _few(names, n=4): return ', '.join(names[:n]) + (f' and {len(names)-n} more' if len(names) > n else '')
+def _few(names, n=4):
+    "The first `n` names, and how many more there are"
+    more = f' and {len(names) - n} more' if len(names) > n else ''
+    return ', '.join(names[:n]) + more
 
-def _is_weights(o): return isinstance(o, dict) and bool(o) and all(isinstance(k, str) and isinstance(v, torch.Tensor) for k,v in o.items())
+def _is_weights(o):
+    "Whether something is a dictionary of tensors that is not empty"
+    if not isinstance(o, dict) or not o: return False
+    return all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in o.items())
+
+def _entries(o):
+    "What an object holds, in a few words"
+    return _few([str(k) for k in o], 10) if isinstance(o, dict) else type(o).__name__
 
 def _weights(o, key, path):
     "The dictionary of tensors in a checkpoint"
-    def entries(): return _few([str(k) for k in o], 10) if isinstance(o, dict) else type(o).__name__
-    if key is not None and not (isinstance(o, dict) and key in o): raise ValueError(f'`key`: {path} has no entry {key!r}; it has {entries()}')
-    if key is not None: o = o[key]
+    if key is not None:
+        if not (isinstance(o, dict) and key in o):
+            raise ValueError(f'key: expected an entry of {path}, which has {_entries(o)}, got {key!r}')
+        o = o[key]
     while isinstance(o, dict) and not _is_weights(o):
         nests = [k for k in _nests if isinstance(o.get(k), dict)]
-        if len(nests) > 1: raise ValueError(f'{path} holds several sets of weights, {", ".join(nests)}: choose one by `key`')
+        if len(nests) > 1:
+            raise ValueError(f'{path} holds several sets of weights, {", ".join(nests)}: choose one by `key`')
         if not nests: break
         o = o[nests[0]]
     if _is_weights(o): return o
-    what = 'is the state of an optimizer, not of a network' if isinstance(o, dict) and 'param_groups' in o else f'holds {entries() or "nothing"}'
-    raise ValueError(f'{path} {what}: no dictionary of tensors by itself or below {", ".join(_nests)}; `key` names another entry')
+    what = f'holds {_entries(o) or "nothing"}'
+    if isinstance(o, dict) and 'param_groups' in o: what = 'is the state of an optimizer, not of a network'
+    known = ', '.join(_nests)
+    raise ValueError(f'{path} {what}: no dictionary of tensors by itself or below {known}; '
+                     '`key` names another entry')
 
 # %% ../nbs/44_checkpoints.ipynb #c072
 def _per_channel(t): return t.is_floating_point() and t.numel() == max(t.shape, default=1)
 
-def _split(tensors):
-    "The pairs of names that normalise images, by module, and all other names by what follows their common prefix"
+def _norm_pairs(tensors):
+    "The pairs of names that normalise images, by the prefix of their module"
     pairs = {}
-    for a,b in (('mean','std'),('mu','sigma')):
-        for k in tensors:
-            p = k[:len(k)-len(a)]
-            if k.split('.')[-1] == a and p+b in tensors and _per_channel(tensors[k]) and _per_channel(tensors[p+b]): pairs[p] = (k,p+b)
+    for a, b in (('mean', 'std'), ('mu', 'sigma')):
+        for first in (k for k in tensors if k.split('.')[-1] == a):
+            prefix = first.removesuffix(a)
+            second = prefix + b
+            if second not in tensors: continue
+            if _per_channel(tensors[first]) and _per_channel(tensors[second]): pairs[prefix] = first, second
+    return pairs
+
+def _split(tensors):
+    "The pairs of names that normalise images, and all other names by what follows their common prefix"
+    pairs = _norm_pairs(tensors)
     names = [k for k in tensors if not any(k in p for p in pairs.values())]
-    parts,n = [k.split('.') for k in names],0
-    while parts and all(len(p) > n+1 and p[n] == parts[0][n] for p in parts): n += 1
-    return pairs,{'.'.join(p[n:]): k for p,k in zip(parts, names)}
+    parts = [k.split('.') for k in names]
+    n = 0
+    while parts and all(len(p) > n + 1 and p[n] == parts[0][n] for p in parts): n += 1
+    return pairs, {'.'.join(p[n:]): k for p, k in zip(parts, names)}
 
 # %% ../nbs/44_checkpoints.ipynb #c075
-def _check_fit(have, want, path):
-    "`ValueError` unless names, shapes and kinds of two dictionaries of tensors agree and the first is finite"
+def _check_names(have, want, path):
+    "`ValueError` unless the names of two dictionaries of tensors agree, counters of batch norm aside"
     missing = [k for k in want if k not in have and not k.endswith('num_batches_tracked')]
     unexpected = [k for k in have if k not in want]
     if missing or unexpected:
-        raise ValueError(f'{path} does not fit the model: missing {_few(missing) or "nothing"}; unexpected {_few(unexpected) or "nothing"}')
+        raise ValueError(f'{path} does not fit the model: missing {_few(missing) or "nothing"}; '
+                         f'unexpected {_few(unexpected) or "nothing"}')
+
+def _check_shapes(have, want, path):
+    "`ValueError` unless the shapes behind equal names agree; a word of its own for the number of classes"
     wrong = [k for k in have if have[k].shape != want[k].shape]
     last = [k for k in want if want[k].ndim == 2][-1:]
     if last and last[0] in wrong and have[last[0]].shape[1:] == want[last[0]].shape[1:]:
         raise ValueError(f'{path} has {len(have[last[0]])} classes, the model {len(want[last[0]])}')
-    if wrong:
-        raise ValueError(f'{path} does not fit the model: ' + _few([f'{k} is {tuple(have[k].shape)}, not {tuple(want[k].shape)}' for k in wrong]))
+    differ = [f'{k} is {tuple(have[k].shape)}, not {tuple(want[k].shape)}' for k in wrong]
+    if differ: raise ValueError(f'{path} does not fit the model: {_few(differ)}')
+
+def _check_fit(have, want, path):
+    "`ValueError` unless names, shapes and kinds of two dictionaries agree and the first is finite"
+    _check_names(have, want, path)
+    _check_shapes(have, want, path)
     kinds = [k for k in have if have[k].is_floating_point() != want[k].is_floating_point()]
-    if kinds: raise ValueError(f'{path} does not fit the model: {_few([f"{k} is {have[k].dtype}, not {want[k].dtype}" for k in kinds])}')
-    bad = [k for k,v in have.items() if v.is_floating_point() and not torch.isfinite(v).all()]
+    differ = [f'{k} is {have[k].dtype}, not {want[k].dtype}' for k in kinds]
+    if differ: raise ValueError(f'{path} does not fit the model: {_few(differ)}')
+    bad = [k for k, v in have.items() if v.is_floating_point() and not torch.isfinite(v).all()]
     if bad: raise ValueError(f'{path} holds NaN or inf in {_few(bad)}')
 
 # %% ../nbs/44_checkpoints.ipynb #c077
+def _matched(pairs, places):
+    "The file's pairs beside the model's, or None where it cannot be told which belongs to which"
+    if len(pairs) == len(places) == 1: return list(zip(pairs.values(), places.values()))
+    if set(pairs) != set(places): return None
+    return [(pairs[prefix], places[prefix]) for prefix in pairs]
+
 def _fit_norm(have, pairs, want, places, path):
     "The model's entries that normalise images, with the file's numbers; empty when the file has none"
     if not pairs: return {}
-    for m,s in pairs.values():
+    for m, s in pairs.values():
         if not (torch.isfinite(have[m]).all() and torch.isfinite(have[s]).all() and (have[s] > 0).all()):
             raise ValueError(f'{path} normalises by {m} and {s}, which must be finite and positive')
-    if not places and all((have[m] == 0).all() and (have[s] == 1).all() for m,s in pairs.values()): return {}
-    if set(pairs) != set(places) and not len(pairs) == len(places) == 1:
-        raise ValueError(f'{path} normalises images by {_few([", ".join(p) for p in pairs.values()])}, the model '
-            + (f'by {_few([", ".join(p) for p in places.values()])}' if places else 'does not: wrap it, nn.Sequential(Normalization(mean, std), model)'))
+    nothing = all((have[m] == 0).all() and (have[s] == 1).all() for m, s in pairs.values())
+    if not places and nothing: return {}
+    matched = _matched(pairs, places)
+    if matched is None:
+        theirs, ours = (_few([', '.join(p) for p in o.values()]) for o in (pairs, places))
+        ours = f'by {ours}' if places else 'does not: wrap it, nn.Sequential(Normalization(mean, std), model)'
+        raise ValueError(f'{path} normalises images by {theirs}, the model {ours}')
     res = {}
-    for p,q in zip(pairs.values(), places.values()) if len(pairs) == 1 else ((pairs[n],places[n]) for n in pairs):
-        for k,l in zip(p, q):
-            n,c = have[k].numel(),want[l].numel()
-            if n not in (1,c): raise ValueError(f'{path} normalises {n} channels by {k}, the model {c}')
-            res[l] = have[k].reshape(-1).expand(c).reshape(want[l].shape)
+    for theirs, ours in matched:
+        for k, place in zip(theirs, ours):
+            n, c = have[k].numel(), want[place].numel()
+            if n not in (1, c): raise ValueError(f'{path} normalises {n} channels by {k}, the model {c}')
+            res[place] = have[k].reshape(-1).expand(c).reshape(want[place].shape)
     return res
 
 # %% ../nbs/44_checkpoints.ipynb #c078
 def load_checkpoint(
-    model:nn.Module, # any module; changed in place, and only when everything fits
+    model: nn.Module, # any module; changed in place, and only when everything fits
     path,            # a file of `torch.save`, or .safetensors
-    key:str=None,    # entry of the file that holds the weights; default: found below state_dict, net or model
+    key: str=None,   # entry of the file that holds the weights; default: found below state_dict, net or model
     ignore=()        # names in the file that start with one of these are not loaded
-)->nn.Module: # the model; `FileNotFoundError` or a `ValueError` that says what does not fit
+) -> nn.Module: # the model; `FileNotFoundError` or a `ValueError` that says what does not fit
     "Load all the weights of a checkpoint, or none"
-    path,want = Path(path),model.state_dict()
-    if any(v.is_meta for v in want.values()): raise ValueError('`model` is on the meta device, where it has no memory for weights')
-    ignore = ((ignore,) if isinstance(ignore, str) else tuple(ignore)) + tuple(p for m in model.modules() for p in getattr(m, 'unused', ()))
+    path, want = Path(path), model.state_dict()
+    if any(v.is_meta for v in want.values()):
+        raise ValueError('model: expected memory for weights, got the meta device, which has none')
+    unused = tuple(p for m in model.modules() for p in getattr(m, 'unused', ()))
+    left_out = ((ignore,) if isinstance(ignore, str) else tuple(ignore)) + unused
     have = _weights(_read(path), key, path)
-    short = {k:s for s,k in _split(have)[1].items()}
-    have = {k:v for k,v in have.items() if not k.startswith(ignore) and not short.get(k, k).startswith(ignore)}
-    (pairs,names),(places,ours) = _split(have),_split(want)
-    _check_fit({s:have[k] for s,k in names.items()}, {s:want[k] for s,k in ours.items()}, path)
+    short = {k: s for s, k in _split(have)[1].items()}
+    have = {k: v for k, v in have.items()
+            if not k.startswith(left_out) and not short.get(k, k).startswith(left_out)}
+    (pairs, names), (places, ours) = _split(have), _split(want)
+    _check_fit({s: have[k] for s, k in names.items()}, {s: want[k] for s, k in ours.items()}, path)
     norm = _fit_norm(have, pairs, want, places, path)
-    model.load_state_dict({**want, **{ours[s]:have[k] for s,k in names.items()}, **norm})
+    model.load_state_dict({**want, **{ours[s]: have[k] for s, k in names.items()}, **norm})
     return model
 
 # %% ../nbs/44_checkpoints.ipynb #c098
 def shipped_weights(
-    name='cifar10', # of the data set
-    network='base' # 'base', 'control', 'adversarial' or 'pose'
-)->Path: # the `.safetensors` file of a `small_cnn`, for `load_checkpoint`; None for data sets without one, `ValueError` for other networks
+    name: str='cifar10' # of the data set
+) -> Path | None: # the `.safetensors` file of a `small_cnn`, for `load_checkpoint`; None for data sets without one
     "A trained `small_cnn` that comes with the package"
-    if network not in (known := ('base', 'control', 'adversarial', 'pose')): raise ValueError(f'network must be one of {known}, got {network!r}')
     if not re.fullmatch(r'[\w-]+', name): return None
-    file = '_'.join(['small_cnn', name] + [network]*(network != 'base')) + '.safetensors'
-    path = Path(importlib.util.find_spec('beckman_nb').origin).parent/'weights'/file
+    package = Path(importlib.util.find_spec('beckman_nb').origin).parent
+    path = package/'weights'/f'small_cnn_{name}.safetensors'
     return path if path.exists() else None

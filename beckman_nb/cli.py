@@ -12,26 +12,22 @@ from .console import command, in_one_line, quiet_fastai
 quiet_fastai()
 
 # %% ../nbs/90_cli.ipynb #e002
-import importlib
-import numpy as np
 import os
-import re
 import sys
 import time
 import torch
-from contextlib import contextmanager
 from fastai.torch_core import set_seed
 from pathlib import Path
-from torch import nn
 from types import SimpleNamespace
+from .by_name import comma_separated, eval_barycenters, eval_images, eval_networks, numbers
 from .checkpoints import load_checkpoint, shipped_weights
 from .data import get_dls, load_arrays
 from .evaluate.plot import plot_barycenters
 from .evaluate.report import verdict, write_report
-from .evaluate.robustness import check_data, check_protocols, robustness
+from .evaluate.robustness import check_protocols, robustness
 from .evaluate.sanity import sanity_checks
-from .layers import BeckmanBarycenter, named_layer
-from .models import Normalization, dm_wide_resnet, preact_resnet18, small_cnn, wide_resnet
+from .layers import BeckmanBarycenter
+from .models import small_cnn
 from .runs import Deadline, OutOfTime, Units, digest, is_live, processes
 from .stats import over_seeds
 from .tables import Table
@@ -135,10 +131,6 @@ def demo_evaluation(
     return res, fig
 
 # %% ../nbs/90_cli.ipynb #e005
-def _words(text):
-    "A list from text, separated by commas"
-    return text.replace(' ', '').split(',')
-
 def _save(nets, folder):
     "Weights of each network, for `load_checkpoint`"
     folder.mkdir(parents=True, exist_ok=True)
@@ -174,7 +166,7 @@ def beckman_demo(
     start, folder = time.time(), Path(output)
     share_cores()
     with in_one_line('beckman_demo'):
-        wanted = check_protocols(_words(protocols))
+        wanted = check_protocols(comma_separated(protocols))
         arrays = load_arrays(data, root)
         sizes = demo_sizes(arrays, train, test, transport, epochs, eps)
         shipped, where = _weights_of_base(arrays, sizes), pick_device(device)
@@ -194,130 +186,6 @@ def beckman_demo(
     files = write_report(res, folder, settings, figures={'images': fig})
     written = ', '.join([*files, *(f'{k}.pth' for k in nets)])
     print(f'\n\n{res}\n\n{verdict(res)}\n\nWritten to {folder}: {written}')
-
-# %% ../nbs/90_cli.ipynb #c036
-ARCHITECTURES = 'small_cnn, preact_resnet18, wide_resnet_28_10, torchvision:NAME, timm:NAME, module:function'
-
-def _numbers(text, name):
-    "A list of numbers from text, separated by commas; `None` stays `None`"
-    if text is None: return None
-    try: return [float(o) for o in text.split(',')]
-    except ValueError:
-        raise ValueError(f'{name}: expected numbers separated by commas, got {text!r}') from None
-
-def _own_function(path, function):
-    "A function of the user's, from a module in the working folder or an installed one"
-    if os.getcwd() not in sys.path: sys.path.insert(0, os.getcwd())
-    try: return getattr(importlib.import_module(path), function)
-    except (ImportError, AttributeError) as e:
-        raise ValueError(f'model: {path}:{function} cannot be imported ({e})') from e
-
-def _package_network(name, **kwargs):
-    "A network of this package that normalises inside, or `None`"
-    wide = re.fullmatch(r'(dm_)?wide_resnet_(\d+)_(\d+)', name)
-    if wide:
-        make = dm_wide_resnet if wide[1] else wide_resnet
-        return make(int(wide[2]), int(wide[3]), **kwargs)
-    make = dict(small_cnn=small_cnn, preact_resnet18=preact_resnet18).get(name)
-    return make(**kwargs) if make else None
-
-def _other_network(name, n_classes, in_channels):
-    "A network of torchvision, of timm, or of the user's"
-    where, _, what = name.rpartition(':')
-    if not where: raise ValueError(f'model: expected one of {ARCHITECTURES}, got {name!r}')
-    if where == 'torchvision':
-        create = importlib.import_module('torchvision.models').get_model
-        return create(what, weights=None, num_classes=n_classes)
-    if where == 'timm':
-        create = importlib.import_module('timm').create_model
-        return create(what, pretrained=False, num_classes=n_classes, in_chans=in_channels)
-    net = _own_function(where, what)()
-    if isinstance(net, nn.Module): return net
-    raise ValueError(f'model: expected a network from {name}, got {type(net).__name__}')
-
-# %% ../nbs/90_cli.ipynb #c037
-def make_network(
-    name:str, # 'small_cnn', 'preact_resnet18', 'wide_resnet_28_10', 'dm_wide_resnet_70_16', 'torchvision:NAME', 'timm:NAME' or 'module:function'
-    n_classes:int, # number of logits
-    in_channels:int=3, # channels of the images
-    mean:list=None, # of the images, for the first layer; `None`: the network's own
-    std:list=None, # the same
-) -> nn.Module: # from images in [0,1] to logits; `ValueError` naming `model`
-    "A network by name, without weights of its own"
-    norm = {k: v for k, v in dict(mean=mean, std=std).items() if v is not None}
-    net = _package_network(name, n_classes=n_classes, in_channels=in_channels, **norm)
-    if net is not None: return net
-    net = _other_network(name, n_classes, in_channels)
-    return nn.Sequential(Normalization(mean or 0., std or 1.), net) if norm else net
-
-# %% ../nbs/90_cli.ipynb #c040
-def _own_images(path, n):
-    "`(images, labels, number of classes, name)` of an .npz with `images` and `labels`, or `None`"
-    try:
-        with np.load(path, allow_pickle=False) as z: found = {k: z[k] for k in z.files}
-    except (ValueError, OSError, EOFError) as e: raise ValueError(f'data: {path} cannot be read ({e})') from e
-    if not {'images', 'labels'} <= found.keys(): return None
-    x, y = torch.as_tensor(found['images']), torch.as_tensor(found['labels'])
-    if x.ndim == 3: x = x[:, None]
-    channels_last = x.ndim == 4 and x.shape[1] not in (1, 3) and x.shape[3] in (1, 3)
-    if channels_last: x = x.permute(0, 3, 1, 2)
-    if x.dtype == torch.uint8: x = x.float()/255
-    x, y = check_data((x, y), n)
-    return x.contiguous(), y, int(y.max()) + 1, path.stem
-
-def eval_images(
-    data:str, # 'digits', 'cifar10', 'cifar100', 'tiny-imagenet', or a path, also to an .npz with `images` and `labels`
-    root:str=None, # folder of the data sets
-    n:int=None, # use the first `n`; `None`: all
-) -> tuple: # `(images, labels, number of classes, name)`; `ValueError` or `FileNotFoundError`
-    "Test images in [0,1] with their labels"
-    own = Path(data)
-    found = _own_images(own, n) if own.suffix == '.npz' and own.is_file() else None
-    if found: return found
-    arrays = load_arrays(data, root)
-    return *check_data(arrays.tensors('test', n)), len(arrays.classes), arrays.name
-
-# %% ../nbs/90_cli.ipynb #c043
-def eval_barycenters(
-    names:str, # of 'published', 'two_sided', 'transport', 'none', separated by commas
-    size:int, # side of the images in pixels
-) -> dict: # name to layer; `ValueError` naming `barycenter`
-    "The barycenters to put in front of the networks"
-    known = ('published', 'two_sided', 'transport', 'none')
-    wanted = [o for o in _words(names) if o]
-    unknown = ', '.join(o for o in wanted if o not in known)
-    if unknown: raise ValueError(f"barycenter: expected some of {', '.join(known)}, got {unknown}")
-    return {o: named_layer(o, size) for o in wanted if o != 'none'}
-
-# %% ../nbs/90_cli.ipynb #e008
-def _weights(file, data):
-    "The file itself, or the one that 'shipped' stands for"
-    if file != 'shipped': return file
-    found = shipped_weights(data)
-    if found: return found
-    raise ValueError(f'checkpoint: expected a file, got shipped: no weights for {data} come with the package')
-
-def _named_files(checkpoint):
-    "Name to file, from 'first=a.pth,second=b.pth', or from a lone 'a.pth'"
-    pairs = [o.rpartition('=') for o in checkpoint.split(',') if o]
-    files = {name.strip() or 'model': file.strip() for name, _, file in pairs}
-    if len(files) < len(pairs):
-        raise ValueError('checkpoint: expected different names, as in base=first.pth,other=second.pth, '
-                         f'got {checkpoint}')
-    return files
-
-def eval_networks(
-    model:str, # name of the architecture, as in `make_network`
-    checkpoint:str, # file of weights, 'shipped', or several as name=file separated by commas; `None`: what comes with the network or the package
-    data:str='cifar10', # data set whose shipped weights are meant
-    **kwargs, # the other arguments of `make_network`
-) -> dict: # name to network, in evaluation mode; `ValueError` naming `checkpoint` where there would be no weights
-    "One network per checkpoint"
-    def load(file): return load_checkpoint(make_network(model, **kwargs), _weights(file, data)).eval()
-    if checkpoint: return {name: load(file) for name, file in _named_files(checkpoint).items()}
-    if ':' in model: return {'model': make_network(model, **kwargs).eval()} # it comes with its own weights
-    if model == 'small_cnn' and shipped_weights(data): return {'base': load('shipped')}
-    raise ValueError(f'checkpoint: expected a file, got none, and {model} without weights is untrained')
 
 # %% ../nbs/90_cli.ipynb #c051
 def eval_seeds(
@@ -386,21 +254,21 @@ def _report(results, folder, settings, case, checks):
 def _subjects(o):
     "Networks, images and defenses, as the command line `o` says, and a name for the images"
     x, y, classes, name = eval_images(o.data, o.root, o.n)
-    norm = dict(mean=_numbers(o.mean, 'mean'), std=_numbers(o.std, 'std'))
+    norm = dict(mean=numbers(o.mean, 'mean'), std=numbers(o.std, 'std'))
     shape = dict(n_classes=o.classes or classes, in_channels=x.shape[1])
     nets = eval_networks(o.model, o.checkpoint, o.data, **shape, **norm)
     return nets, dict(data=(x, y), defense=eval_barycenters(o.barycenter, x.shape[-1])), name
 
 def _attacks(o):
     "Which attacks to run, in arguments of `robustness`"
-    on_controls = () if o.control_attacks == 'all' else tuple(_words(o.control_attacks))
-    return dict(eps=o.eps, norm=o.norm, version=o.autoattack, protocols=check_protocols(_words(o.protocols)),
+    on_controls = () if o.control_attacks == 'all' else tuple(comma_separated(o.control_attacks))
+    return dict(eps=o.eps, norm=o.norm, version=o.autoattack, protocols=check_protocols(comma_separated(o.protocols)),
                 controls=not o.nocontrols, control_attacks=on_controls)
 
 def _eval(o, rank):
     "Evaluate in all processes; check and report in the first one"
     limit, out = Deadline(o.max_minutes), Path(o.output)
-    seeds = [int(seed) for seed in _numbers(o.seeds, 'seeds')]
+    seeds = [int(seed) for seed in numbers(o.seeds, 'seeds')]
     state = Path(o.folder or out/'state')
     nets, case, name = _subjects(o)
     networks, layers = ', '.join(nets), ', '.join(case['defense']) or 'no barycenter'

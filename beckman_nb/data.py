@@ -73,7 +73,6 @@ def tensors(self: Arrays,
     if n is not None and not 0 < n <= len(x): raise ValueError(f'n: expected 1 to {len(x)}, got {n}')
     return x[:n].float()/255, y[:n]
 
-# %% ../nbs/40_data.ipynb #c014
 @patch
 def stats(self: Arrays) -> tuple: # mean and standard deviation, a list of C floats each, in units of [0,1]
     "Mean and standard deviation of each channel over the training images"
@@ -155,8 +154,7 @@ def _load_cifar(name, root, download):
     cls = _cifar[name]
     if root.name == cls.base_folder: root = root.parent
     folder = root/cls.base_folder
-    there = folder.is_dir()
-    new = not root.exists()
+    there, new = folder.is_dir(), not root.exists()
     hint = f'get {cls.url} and unpack it in {root}'
     if not there and not download: raise FileNotFoundError(f'no {name}: looked for {folder}; {hint}')
     try:
@@ -187,8 +185,7 @@ def _files(path):
     if path.is_dir(): return {p.relative_to(path).as_posix(): p for p in path.rglob('*') if p.is_file()}
     try: return _read_zip(path) if path.suffix == '.zip' else _read_tar(path)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as e:
-        advice = 'it may be an unfinished download'
-        raise ValueError(f'{path} cannot be read as an archive ({e}); {advice}') from e
+        raise ValueError(f'{path} cannot be read as an archive ({e}): an unfinished download?') from e
 
 def _bytes(file): return file if isinstance(file, bytes) else file.read_bytes()
 
@@ -209,7 +206,6 @@ def _decode_all(named):
     if odd: raise ValueError(f'{odd[0]} differs in size from {named[0][0]}')
     return torch.from_numpy(np.stack(ims)).permute(0, 3, 1, 2).contiguous()
 
-# %% ../nbs/40_data.ipynb #c046
 def _class_names(wnids, words):
     "One name for each WordNet id: its first word where `words` knows one and no other class has it"
     known = dict(line.split('\t', 1) for line in words.splitlines() if '\t' in line)
@@ -239,8 +235,8 @@ def _load_tiny(path):
     wnids = sorted({n.split('/')[1] for n in train})
     lost = [n for n, w in val if n not in files or w not in wnids]
     if not train or not val or lost:
-        counts = f'{len(train)} training images, {len(val)} annotations'
-        raise ValueError(f'{path} is damaged: {counts}, {len(lost)} of them without image or class {lost[:1]}')
+        raise ValueError(f'{path} is damaged: {len(train)} training images, {len(val)} annotations, '
+                         f'{len(lost)} of them without image or class {lost[:1]}')
     number = {w: i for i, w in enumerate(wnids)}
     x_train = _decode_all([(n, files[n]) for n in train])
     x_test = _decode_all([(n, files[n]) for n, _ in val])
@@ -249,7 +245,6 @@ def _load_tiny(path):
     classes = _class_names(wnids, text('words.txt'))
     return Arrays(x_train, y_train, x_test, y_test, classes, 'tiny-imagenet')
 
-# %% ../nbs/40_data.ipynb #c049
 def _find_tiny(root):
     "The folder or archive with Tiny ImageNet at or below `root`"
     for p in (root, root/'tiny-imagenet-200'):
@@ -277,7 +272,6 @@ def _images(x, name):
     if x.dtype != np.uint8: raise ValueError(f'{name}: expected uint8, or floats in [0,1], got {x.dtype}')
     return torch.from_numpy(np.ascontiguousarray(x))
 
-# %% ../nbs/40_data.ipynb #c055
 def _read_npz(path):
     "The arrays of a file by name; nothing is unpickled"
     broken = OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile
@@ -325,22 +319,16 @@ def load_arrays(
                      f'in the layout of Tiny ImageNet, got {path}')
 
 # %% ../nbs/40_data.ipynb #c064
-def row_image(
-    row: dict # a row: `image`, bytes (C,H,W) in NumPy, and `label`
-) -> torch.Tensor: # the same bytes
-    "The image of a row"
+def row_image(row):
+    "The image of a row, bytes (C,H,W)"
     return torch.from_numpy(row['image'])
 
-def row_label(
-    row: dict # a row
-) -> str: # the class name
-    "The label of a row"
+def row_label(row):
+    "The class name of a row"
     return row['label']
 
-def as_image(
-    x: torch.Tensor # (...,C,H,W)
-) -> TensorImage: # its grey variety where C is 1, so that it is shown in grey
-    "The tensor as what fastai calls an image"
+def as_image(x):
+    "The tensor (...,C,H,W) as what fastai calls an image: its grey variety where C is 1"
     return (TensorImageBW if x.shape[-3] == 1 else TensorImage)(x)
 
 # %% ../nbs/40_data.ipynb #c066
@@ -376,8 +364,7 @@ class ShiftMirror(RandTransform):
         B, C, H, W = x.shape
         s = self.shift
         down, right = (torch.randint(0, 2*s + 1, (B, 1)) for _ in range(2))
-        chance = .5 if self.mirror else 0.
-        mirrored = torch.rand(B, 1) < chance
+        mirrored = torch.rand(B, 1) < (.5 if self.mirror else 0.)
         cols = torch.arange(W).expand(B, W)
         cols = torch.where(mirrored, W - 1 - cols, cols) + right
         rows = torch.arange(H) + down

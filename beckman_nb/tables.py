@@ -103,6 +103,3 @@ def points(
 ): # text such as '+3.0 [+2.1, +4.3]'
     "A difference of accuracies with its interval, in percentage points"
     return f'{100*value:+.1f} [{100*lo:+.1f}, {100*hi:+.1f}]'
-
-# %% ../nbs/14_tables.ipynb #c104
-PROTOCOLS = ('clean', 'undefended', 'oblivious', 'adaptive')

@@ -17,7 +17,7 @@ QUICK_DRAWS, DRAWS = 5, 20 # forward passes per step of EOT: of a quick attack, 
 # %% ../nbs/16_threat.ipynb #c026
 @dataclass(frozen=True)
 class ThreatModel:
-    "What the attacker may do, and how hard he tries"
+    "What the attacker may do, and how hard it tries"
     eps:float = 8/255 # radius of the perturbation, in units of the image range [0,1]
     norm:str = 'Linf' # 'Linf', 'L2' or 'L1'
     version:str = 'standard' # AutoAttack's 'standard', 'plus' or 'rand'

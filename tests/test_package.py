@@ -45,6 +45,20 @@ def test_version():
     assert f'## {CFG["version"]}' in (ROOT/'CHANGELOG.md').read_text(encoding='utf-8')
 
 
+def test_commands():
+    "Every command is installed under the name of its function; its file has that function, and a docstring of one line."
+    lines = [o.strip() for o in CFG['console_scripts'].splitlines() if o.strip()]
+    assert [line.split('=')[0] for line in lines] == ['beckman_demo', 'beckman_eval', 'beckman_study', 'beckman_bench']
+    for line in lines:
+        name, _, target = line.partition('=')
+        module, _, function = target.partition(':')
+        tree = ast.parse((ROOT/(module.replace('.', '/') + '.py')).read_text(encoding='utf-8'))
+        found = {o.name: o for o in tree.body if isinstance(o, ast.FunctionDef)}
+        assert name == function and function in found, line
+        doc = ast.get_docstring(found[function])
+        assert doc and '\n' not in doc and [ast.unparse(o) for o in found[function].decorator_list] == ['command'], line
+
+
 def test_no_duplicate_docs_configuration():
     "nbdev finds the one docs configuration through a link."
     assert (ROOT/'nbs'/'_quarto.yml').is_symlink()

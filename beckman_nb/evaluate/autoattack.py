@@ -155,7 +155,7 @@ class Effort:
     restart:int = 0 # which random start
     draws:int = 1 # forward passes per gradient: more than one for random models (EOT)
 
-    def seed_of(self, threat): # `ThreatModel` with the seed of this random start
+    def restarted(self, threat): # `ThreatModel` with the seed of this random start
         "The whole attack, with a random start of its own"
         return replace(threat, quick=False, attacks=(), seed=threat.seed + 1000*self.restart)
 
@@ -215,7 +215,7 @@ def run_attack(
     effort=None # `Effort`; `None`: that of AutoAttack's authors, or of a quick threat model
 ): # dict: `adv` (B,C,H,W), booleans (B,) `right`, `inside` the ball, `answered` by finite logits, and a list `flags`
     "Prepare, seed and run one of AutoAttack's attacks, and judge what comes out"
-    if effort is not None: threat = effort.seed_of(threat)
+    if effort is not None: threat = effort.restarted(threat)
     with seeded(threat.seed, x.device), torch.no_grad(), warnings_as_flags() as flags:
         part = prepare(auto_attack(target.model, threat, target.n_classes, x.device), attack)
         if effort is not None: effort.limit(part, attack, target.n_classes)

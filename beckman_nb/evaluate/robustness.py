@@ -39,7 +39,7 @@ def _task(plan, i, name, found):
 
 # %% ../../nbs/evaluate/20_robustness.ipynb #c127
 def _share(plan):
-    "This process's tasks, as far as time allows: what was found, seconds by stage, pieces that were read back"
+    "This process's tasks, as far as time allows: what was found, seconds by stage, pieces read back"
     rank, world = ranks()
     found = {}
     try:
@@ -264,8 +264,9 @@ def robustness(
     with under_attack(*[m.to(device) for m in lineup.modules()]):
         res = _run(plan, progress, folder, max_minutes)
     if not keep_images: res.images = {}
-    res.settings |= dict(asdict(threat), protocols=list(protocols), block_size=block_size, device=device.type,
-                         fingerprint=fingerprint(x, y), n_classes=plan.n_classes, random=sorted(plan.rules.random),
+    asked = dict(protocols=list(protocols), block_size=block_size, device=device.type)
+    found = dict(n_classes=plan.n_classes, random=sorted(plan.rules.random))
+    res.settings |= dict(asdict(threat), **asked, fingerprint=fingerprint(x, y), **found,
                          seconds=round(time.time() - start, 1), versions=versions())
     return res
 

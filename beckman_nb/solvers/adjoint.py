@@ -36,8 +36,9 @@ def _first_weight(p, params): return p.new_full((*p.shape[1:3], 1, 1), params.mu
 def _warn(left, tol, limit, params):
     "Say how exactly a gradient was solved"
     why = f"with kappa=0 it need not exist (kappa={params.kappa:g})"
-    warnings.warn(f"the gradient of a barycenter with transport was solved to a relative residual of {left:.1e}, "
-                  f"not {tol:.0e} in {limit} iterations; {why}", AdjointWarning)
+    reached = f"a relative residual of {left:.1e}, not {tol:.0e} in {limit} iterations"
+    said = f"the gradient of a barycenter with transport was solved to {reached}; {why}"
+    warnings.warn(said, AdjointWarning)
 
 def check_adjoint_iters(adjoint_iters):
     "`adjoint_iters` itself; `ValueError` unless it is a whole number that is not negative"

@@ -23,15 +23,15 @@ from .splitting import splitting
 MISSING = set()   # kinds of compiled solvers that cannot be had here
 
 def with_compiled(kind, call, otherwise):
-    "`call()`, which imports and runs something compiled, or `otherwise()` where that is not to be had, said once"
+    "`call()`, which runs something compiled, or `otherwise()` where that is not to be had, said once"
     if kind in MISSING: return otherwise()
     try: return call()
     except ValueError: raise
     except Exception as e:
         MISSING.add(kind)
         why = f"{type(e).__name__}: {str(e)[:200]}"
-        warnings.warn(f"{kind}: the fused solvers are not available ({why}); the torch reference runs instead",
-                      RuntimeWarning)
+        said = f"{kind}: the fused solvers are not available ({why}); the torch reference runs instead"
+        warnings.warn(said, RuntimeWarning)
     return otherwise()
 
 def _module(name): return import_module(f'beckman_nb.solvers.{name}')
@@ -41,8 +41,9 @@ def closed_form(p, params, weights, certify):
     "Analytic barycenter, and which images it is certified for if asked; compiled on the CPU"
     if is_traced(p):
         if certify and not transport_impossible(params):
-            raise ValueError("method: whether mass moves depends on values that torch.compile and vmap cannot read; "
-                             "use method='analytic', or prices with 2*sqrt(2)*mu <= lam, at which it never does")
+            raise ValueError("method: whether mass moves depends on values that torch.compile and vmap "
+                             "cannot read; use method='analytic', or prices with 2*sqrt(2)*mu <= lam, "
+                             "at which it never does")
         return analytic_barycenter(p, params, weights), None
     def reference():
         image = analytic_barycenter(p, params, weights)
@@ -78,7 +79,8 @@ class Options:
     max_iters: int=10_000 # iterations after which it is returned as it is
 
     def __post_init__(self):
-        if self.method not in METHODS: raise ValueError(f"method: expected one of {METHODS}, got {self.method!r}")
+        if self.method not in METHODS:
+            raise ValueError(f"method: expected one of {METHODS}, got {self.method!r}")
         check_limits(self.tol, self.max_iters)
 
 # %% ../../nbs/solvers/80_choose.ipynb #c016
@@ -88,8 +90,9 @@ def _warn(solution, total, options):
     "Say which limit was reached first, and how far from optimal the worst image may be"
     open_images = int((~solution.converged).sum())
     worst = relative(solution.gap, solution.primal).max()
-    warnings.warn(f"{open_images} of {total} barycenters did not reach tol={options.tol:g} within "
-                  f"max_iters={options.max_iters}; their largest relative gap is {worst:.1e}", ConvergenceWarning)
+    limits = f"tol={options.tol:g} within max_iters={options.max_iters}"
+    warnings.warn(f"{open_images} of {total} barycenters did not reach {limits}; "
+                  f"their largest relative gap is {worst:.1e}", ConvergenceWarning)
 
 def _closed_first(p, weights, params, method):
     "The closed form, and which images are still to be iterated"
@@ -99,7 +102,7 @@ def _closed_first(p, weights, params, method):
     return image, every[:0] if certified is None else every[~certified]
 
 def solve_barycenter(p, weights, params, options, init=None, adjoint_iters=5000, unroll=0):
-    "Differentiable image, indices of the iterated images, their `Solution` and the solver's name; inputs are checked"
+    "Differentiable image, indices of the iterated images, their `Solution`, and the solver's name"
     image, rest = _closed_first(p, weights, params, options.method)
     if len(rest) == 0: return image, rest, None, 'analytic'
     some = len(rest) < p.shape[1]
@@ -126,5 +129,5 @@ def still_gap(p, params, weights, q):
     def reference():
         flow, x, d = unknowns(p, params, weights, q, None, None)
         return duality_gap(p, flow, x, q, d, params, weights)
-    def compiled(): return _module('cpu').compiled_gap(p, q, params, weights)
+    def compiled(): return _module('certificate').compiled_gap(p, q, params, weights)
     return with_compiled('numba', compiled, reference) if p.device.type == 'cpu' else reference()

@@ -52,11 +52,12 @@ def _from_coarse(make, problem, limits, levels, piece, ease=10):
     coarse = Problem(_halve(problem.views), problem.weights, replace(params, lam=2*params.lam))
     start = _from_coarse(make, coarse, limits, levels - 1, piece, ease)
     found = solve(make, coarse, Limits(ease*limits.tol, 100, limits.check), start, piece)
-    return Solution(_double(found.image, *size), _double_flow(found.flow, *size), _double(found.multipliers, *size))
+    image, multipliers = _double(found.image, *size), _double(found.multipliers, *size)
+    return Solution(image, _double_flow(found.flow, *size), multipliers)
 
 @torch.no_grad()
 def solve_on_levels(make, problem, limits, init=None, levels=None, piece=None):
-    "`solve` at full size, from `init` or from the solutions of `levels` smaller problems (None: as many as pay)"
+    "`solve` at full size, from `init` or from `levels` smaller problems (None: as many as pay)"
     check_levels(levels)
     if levels is None: levels = default_levels(problem.params, *problem.views.shape[-2:])
     if init is None: init = _from_coarse(make, problem, limits, levels, piece)

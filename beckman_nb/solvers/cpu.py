@@ -13,6 +13,7 @@ import torch
 from numba import njit
 from torch import Tensor
 from ..program.beckman import BeckmanParams
+from .certificate import dual_plane, primal_plane
 from .closed_form import (
     average_plane, copy_plane, edge_mask, entry_kernel, FAST, fill_plane, flat_planes, load_plane,
     multiplier_plane, pack_prices, PLAIN, run_threads, solve_plane)
@@ -39,7 +40,8 @@ def _image_step(y, w, base, q, image, tau, prm, relax):
 def _price_step(p, y, bar, image, sigma, prm, relax, width):
     "The scaled multipliers of one view"
     f = prm.one/(prm.one + sigma/prm.rho)
-    down, up, right, left = bar[0, width + 1:], bar[0, 1:], bar[1, width + 1:], bar[1, width:]
+    down, up = bar[0, width + 1:], bar[0, 1:]
+    right, left = bar[1, width + 1:], bar[1, width:]
     for k in range(len(p)):
         u = y[k] + sigma*(down[k] - up[k] + right[k] - left[k] - image[k])
         a = (u + sigma*p[k])*f if u < prm.rho*p[k] else u
@@ -51,7 +53,9 @@ def _price_step(p, y, bar, image, sigma, prm, relax, width):
 @njit(**FAST)
 def _flow_step(y, m, bar, edge, tau, reach, prm, relax, width):
     "The flow of one view and `bar` = 2 m_new - m; the last row has no flow down"
-    my, mx, by, bx, right, down = m[0], m[1], bar[0, width + 1:], bar[1, width + 1:], y[1:], y[width:]
+    my, mx = m[0], m[1]
+    by, bx = bar[0, width + 1:], bar[1, width + 1:]
+    right, down = y[1:], y[width:]
     least, last = reach*reach/(prm.one + prm.one + prm.one + prm.one), len(my) - width
     for k in range(last):
         a, b = my[k] + tau*(down[k] - y[k]), mx[k] + tau*edge[k]*(right[k] - y[k])
@@ -74,99 +78,13 @@ def _flow_step(y, m, bar, edge, tau, reach, prm, relax, width):
 def _iterate(p, w, base, m, q, y, omega, lam, prm, relax, steps, width, bar, image, edge):
     "`steps` iterations of one channel, in place"
     two = prm.one + prm.one
-    tau, tau_q, sigma = prm.one/(two*omega), prm.one/(w.sum()*omega), omega/(two + two + prm.one)
+    tau, tau_q = prm.one/(two*omega), prm.one/(w.sum()*omega)
+    sigma = omega/(two + two + prm.one)
     for _ in range(steps):
         _image_step(y, w, base, q, image, tau_q, prm, relax)
         for i in range(len(p)):
             _flow_step(y[i], m[i], bar, edge, tau, lam*tau, prm, relax, width)
             _price_step(p[i], y[i], bar, image, sigma, prm, relax, width)
-
-# %% ../../nbs/solvers/50_cpu.ipynb #c040
-@njit(**FAST)
-def _view_cost(p, m, q, prices, width, r):
-    "Price of the flow of one view, and of its residual and infidelity"
-    n, half, moved, cost, my, mx = len(q), .5*prices.rho, 0., 0., m[0], m[1]
-    for k in range(n):
-        a, b = np.float64(my[k]), np.float64(mx[k])
-        moved += math.sqrt(a*a + b*b)
-        r[k] = q[k] - a - b
-    below, beside = r[width:], r[1:]
-    for k in range(n - width): below[k] += my[k]
-    for k in range(n - 1): beside[k] += mx[k]
-    for k in range(n):
-        t, c = r[k], np.float64(p[k])
-        x = t if t > c - prices.reach else c - prices.reach
-        x = x if x < c + prices.reach else c + prices.reach
-        x = x if x > 0. else 0.
-        cost += half*(x - c)*(x - c) + prices.mu*abs(x - t)
-    return prices.lam*moved, cost
-
-@njit(**FAST)
-def _primal(p, w, m, q, pbar, prices, width, r):
-    "Objective of one channel, and the part of it that is paid for transport"
-    paid, other = 0., 0.
-    for i in range(len(p)):
-        a, b = _view_cost(p[i], m[i], q, prices, width, r)
-        paid += w[i]*a
-        other += w[i]*b
-    for k in range(len(q)):
-        a = np.float64(q[k])
-        b = a - pbar[k]
-        other += prices.theta*a + .5*prices.kappa*b*b
-    return paid + other, paid
-
-# %% ../../nbs/solvers/50_cpu.ipynb #c041
-@njit(**FAST)
-def _steepest(y, edge, width, s):
-    "Largest |grad y| of one padded plane; `s` is scratch, folded in half until one number is left"
-    n, right, down = len(edge), y[1:], y[width:]
-    for k in range(n - width):
-        a, b = down[k] - y[k], edge[k]*(right[k] - y[k])
-        s[k] = a*a + b*b
-    for k in range(n - width, n):
-        b = edge[k]*(right[k] - y[k])
-        s[k] = b*b
-    while n > 1:
-        half = (n + 1)//2
-        tail = s[half:n]
-        for k in range(n - half): s[k] = tail[k] if tail[k] > s[k] else s[k]
-        n = half
-    return math.sqrt(s[0])
-
-@njit(**FAST)
-def _view_value(p, y, w, prices, edge, width, r, d, s):
-    "Dual objective of one view; its projected multipliers are subtracted from `r`"
-    n, value, half, slope = len(p), 0., .5*prices.rho, 1/prices.rho
-    for k in range(n):
-        a = np.float64(y[k])
-        a = a if a > -prices.mu else -prices.mu
-        d[k] = a if a < prices.mu else prices.mu
-    f = prices.lam/max(prices.lam, _steepest(d, edge, width, s))
-    for k in range(n):
-        a, c = f*d[k], np.float64(p[k])
-        x = c - slope*a
-        x = x if x > 0. else 0.
-        value += half*(x - c)*(x - c) + a*x
-        r[k] -= w*a
-    return w*value
-
-# %% ../../nbs/solvers/50_cpu.ipynb #c043
-@njit(**FAST)
-def _dual(p, w, y, pbar, prices, edge, width, r, d, s):
-    "Dual objective of one channel at the projected multipliers"
-    value = 0.
-    fill_plane(r, prices.theta)
-    for i in range(len(p)): value += _view_value(p[i], y[i], np.float64(w[i]), prices, edge, width, r, d, s)
-    if prices.kappa > 0.:
-        for k in range(len(r)):
-            c = np.float64(pbar[k])
-            x = c - r[k]/prices.kappa
-            x = x if x > 0. else 0.
-            x = x if x < 1. else 1.
-            value += r[k]*x + .5*prices.kappa*(x - c)*(x - c)
-    else:
-        for k in range(len(r)): value += r[k] if r[k] < 0. else 0.
-    return value
 
 # %% ../../nbs/solvers/50_cpu.ipynb #c045
 @njit(**FAST)
@@ -177,13 +95,15 @@ def _settle(z, least, zero):
 
 @njit(**FAST)
 def _relax(z, new, relax):
+    "From `z` on to `new` and beyond"
     a, b = z.reshape(z.size), new.reshape(new.size)
     for k in range(len(a)): a[k] += relax*(b[k] - a[k])
 
 @njit(**FAST)
 def _distance(a, b):
     "Squared distance, in float64"
-    x, y, s = a.reshape(a.size), b.reshape(b.size), 0.
+    x, y = a.reshape(a.size), b.reshape(b.size)
+    s = 0.
     for k in range(len(x)):
         d = np.float64(x[k]) - y[k]
         s += d*d
@@ -240,9 +160,10 @@ def _cold_start(views, w, prm, z, work):
     multiplier_plane(views, w, prm, q, y, work[0], work[1])
 
 @entry_kernel
-def _open_images(p, w, prm, cold, views, base, pbar, z, new, start, first, stop):
-    "Load images `first` to `stop` of `p` `(N,B,C,pixels)`; where `cold`, start from their analytic barycenters"
+def _open_images(p, w, prm, cold, views, base, pbar, states, first, stop):
+    "Load some images of `p` `(N,B,C,pixels)`; where `cold`, start from their analytic barycenters"
     channels, n = p.shape[2], p.shape[3]
+    z, new, start = states
     work = np.empty((9, n), p.dtype)
     for b in range(first, stop):
         wb = w[:, b].copy()
@@ -259,33 +180,37 @@ def _open_images(p, w, prm, cold, views, base, pbar, z, new, start, first, stop)
 
 # %% ../../nbs/solvers/50_cpu.ipynb #c048
 @entry_kernel
-def _advance_images(index, w, prm, views, base, z, new, start, omega, lam, relax, steps, turn, width, first, stop):
+def _advance_images(index, w, prm, views, base, states, omega, lam, relax, steps, turn, width, first, stop):
     "`steps` iterations of the images `index[first:stop]`; `turn`: an epoch ends with them"
     channels, n = views.shape[1], views.shape[3]
+    z, new, start = states
     bar, image = np.zeros((2, n + width + 1), views.dtype), np.empty(n, views.dtype)
     scratch = bar, image, edge_mask(n, width, prm)
     for k in range(first, stop):
         b = index[k]
         wb = w[:, b].copy()
         for c in range(channels):
-            state, last, origin = _state(z, b, c), _state(new, b, c), _state(start, b, c)
+            state, last = _state(z, b, c), _state(new, b, c)
+            origin = _state(start, b, c)
             omega[b, c] = _advance(views[b, c], wb, base[b, c], state, last, origin, omega[b, c], lam[b, c],
                                    prm, relax, steps, turn, width, scratch)
 
 @entry_kernel
-def _certify_images(index, w, prm, prices, views, pbar, z, new, lam, share, width, gaps, first, stop):
+def _certify_images(index, w, prm, prices, views, pbar, states, lam, share, width, gaps, first, stop):
     "Gap and objective of the images `index[first:stop]`; prices of transport to iterate with from here on"
     channels, n = views.shape[1], views.shape[3]
-    edge, r, s = edge_mask(n, width, prm), np.empty(n), np.empty(n)
-    d = np.zeros(n + width + 1)
+    z, new, _ = states
+    edge, d = edge_mask(n, width, prm), np.zeros(n + width + 1)
+    r, s = np.empty(n), np.empty(n)
     for k in range(first, stop):
-        b, total, value = index[k], 0., 0.
+        b = index[k]
         wb = w[:, b].copy()
+        total, value = 0., 0.
         for c in range(channels):
             m, q, y = _state(new, b, c)
-            primal, paid = _primal(views[b, c], wb, m, q, pbar[b, c], prices, width, r)
+            primal, paid = primal_plane(views[b, c], wb, m, q, pbar[b, c], prices, width, r)
             total += primal
-            value += _dual(views[b, c], wb, y, pbar[b, c], prices, edge, width, r, d, s)
+            value += dual_plane(views[b, c], wb, y, pbar[b, c], prices, edge, width, r, d, s)
             if share > 0: lam[b, c] = prices.lam*(1 - min(.01, share*primal/max(paid, 1e-300)))
             _settle(z[0][b, c], prm.tiny, prm.zero)
             _settle(z[2][b, c], prm.tiny, prm.zero)
@@ -300,14 +225,16 @@ class CompiledPDHG(Iteration):
         self.shape, self.width = p.shape, p.shape[-1]
         self.flat, self.w = flat_planes(p), w.numpy()
         self.dtype = self.flat.dtype
-        self.prm, self.prices = pack_prices(problem.params, self.dtype), pack_prices(problem.params, np.float64)
+        self.prm = pack_prices(problem.params, self.dtype)
+        self.prices = pack_prices(problem.params, np.float64)
         self.relax, self.share = self.dtype.type(relax), float(slack*limits.tol)
-        self.growth, self.length, self.left = growth, first, first
+        self.growth = growth
+        self.length, self.left = first, first
         self.index = np.arange(p.shape[1])
         self._allocate()
         if init is not None: self._begin(starting_point(problem, init))
         self._run(_open_images, self.flat, self.w, self.prm, init is None, self.views, self.base, self.pbar,
-                  self.z, self.new, self.start, count=p.shape[1])
+                  self.states, count=p.shape[1])
 
     def _run(self, kernel, *args, count=None):
         run_threads(kernel, len(self.index) if count is None else count, *args, pieces=4)
@@ -317,10 +244,10 @@ class CompiledPDHG(Iteration):
         n, b, channels, pixels = self.flat.shape
         self.views = np.empty((b, channels, n, pixels), self.dtype)
         self.base, self.pbar = (np.empty((b, channels, pixels), self.dtype) for _ in range(2))
-        def state():
-            flow, image = np.zeros((b, channels, n, 2, pixels), self.dtype), np.zeros((b, channels, pixels), self.dtype)
-            return flow, image, np.zeros((b, channels, n, pixels + self.width + 1), self.dtype)
-        self.z, self.new, self.start = state(), state(), state()
+        shapes = (b, channels, n, 2, pixels), (b, channels, pixels), (b, channels, n, pixels + self.width + 1)
+        def state(): return tuple(np.zeros(shape, self.dtype) for shape in shapes)
+        # where it is, the last point that can be judged, and where the epoch began
+        self.states = state(), state(), state()
         self.omega = np.full((b, channels), self.prm.mu)
         self.lam = np.full((b, channels), self.prm.lam)
 
@@ -331,28 +258,29 @@ class CompiledPDHG(Iteration):
         m[..., 0, -1, :] = 0
         m[..., 1, :, -1] = 0
         pixels = self.flat.shape[-1]
-        self.new[0][:] = m.permute(1, 2, 0, 3, 4, 5).flatten(4).numpy()
-        self.new[1][:] = q.flatten(2).numpy()
-        self.new[2][..., :pixels] = y.permute(1, 2, 0, 3, 4).flatten(3).numpy()
+        flow, image, prices = self.states[1]
+        flow[:] = m.permute(1, 2, 0, 3, 4, 5).flatten(4).numpy()
+        image[:] = q.flatten(2).numpy()
+        prices[..., :pixels] = y.permute(1, 2, 0, 3, 4).flatten(3).numpy()
 
     def advance(self, steps):
         while steps > 0:
             now = min(steps, self.left)
             steps, self.left = steps - now, self.left - now
             turn = self.left == 0
-            self._run(_advance_images, self.index, self.w, self.prm, self.views, self.base, self.z, self.new,
-                      self.start, self.omega, self.lam, self.relax, now, turn, self.width)
+            self._run(_advance_images, self.index, self.w, self.prm, self.views, self.base,
+                      self.states, self.omega, self.lam, self.relax, now, turn, self.width)
             if turn: self.length = self.left = int(self.growth*self.length)
 
     def certify(self):
         gaps = torch.empty(2, len(self.index), dtype=torch.float64)
-        self._run(_certify_images, self.index, self.w, self.prm, self.prices, self.views, self.pbar, self.z,
-                  self.new, self.lam, self.share, self.width, gaps.numpy())
+        self._run(_certify_images, self.index, self.w, self.prm, self.prices, self.views, self.pbar,
+                  self.states, self.lam, self.share, self.width, gaps.numpy())
         return gaps[0], gaps[1]
 
     def answer(self, which):
         n, _, channels, height, width = self.shape
-        m, q, y = (torch.from_numpy(t[self.index[which.numpy()]]) for t in self.new)
+        m, q, y = (torch.from_numpy(t[self.index[which.numpy()]]) for t in self.states[1])
         flow = m.view(-1, channels, n, 2, height, width).permute(2, 0, 1, 3, 4, 5)
         prices = y[..., :height*width].unflatten(-1, (height, width)).permute(2, 0, 1, 3, 4)
         return flow, q.view(-1, channels, height, width), prices
@@ -374,33 +302,7 @@ def cpu_pdhg(marginals: Tensor, # `(N,B,C,H,W)` on the CPU, finite and >= 0, flo
             ) -> Solution: # as `pdhg`, with the true gap of every image, converged or not
     "Beckman barycenters by compiled PDHG, certified image by image"
     problem, limits = Problem.checked(marginals, params, weights), Limits(tol, max_iters, check)
-    make = partial(CompiledPDHG, first=2*check, growth=1.6, slack=check_slack(slack))   # epochs that start short
+    # epochs that start short
+    make = partial(CompiledPDHG, first=2*check, growth=1.6, slack=check_slack(slack))
     piece = 32*torch.get_num_threads()
     return solve_on_levels(make, problem, limits, init, levels, piece)
-
-# %% ../../nbs/solvers/50_cpu.ipynb #c073
-@entry_kernel
-def _still_images(p, w, prm, prices, width, q, gaps, first, stop):
-    "Gap and objective of images `q` under zero flow"
-    n, _, channels, pixels = p.shape
-    views, y, m, pbar, r, d, s = np.empty((n, pixels), p.dtype), np.zeros((n, pixels + width + 1), p.dtype), np.zeros((n, 2, pixels), p.dtype), np.empty(pixels, p.dtype), np.empty(pixels), np.zeros(pixels + width + 1), np.empty(pixels)
-    edge, room, cap = edge_mask(pixels, width, prm), np.empty(pixels, p.dtype), np.empty(pixels, p.dtype)
-    for b in range(first, stop):
-        wb, primal, dual = w[:, b].copy(), 0., 0.
-        for c in range(channels):
-            load_plane(p, b, c, views, prm)
-            average_plane(views, wb, pbar, prm)
-            multiplier_plane(views, wb, prm, q[b, c], y, room, cap)
-            primal += _primal(views, wb, m, q[b, c], pbar, prices, width, r)[0]
-            dual += _dual(views, wb, y, pbar, prices, edge, width, r, d, s)
-        gaps[0, b], gaps[1, b] = max(primal - dual, 0.), primal
-
-def compiled_gap(marginals: Tensor, # `(N,B,C,H,W)` on the CPU
-              image: Tensor, # their analytic barycenter, `(B,C,H,W)`
-              params: BeckmanParams, # the prices
-              weights: Tensor, # `(N,B)`
-             ) -> tuple[Tensor, Tensor]: # gap `(B,)` and objective `(B,)`, both float64, as `duality_gap` with zero flow and `analytic_multipliers`
-    "Certificate of images in closed form"
-    gaps, p = torch.empty(2, marginals.shape[1], dtype=torch.float64), flat_planes(marginals)
-    run_threads(_still_images, marginals.shape[1], p, weights.detach().contiguous().numpy(), pack_prices(params, p.dtype), pack_prices(params, np.float64), marginals.shape[-1], flat_planes(image), gaps.numpy())
-    return gaps[0], gaps[1]

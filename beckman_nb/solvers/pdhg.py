@@ -48,7 +48,7 @@ def rebalanced(w, z, start, omega, floor, ceiling, lean=.4):
 
 # %% ../../nbs/solvers/10_pdhg.ipynb #c013
 def pdhg_iterations(p, w, z, omega, params, steps, relax=1.8):
-    "`steps` iterations from `z`: after each, the step's result and the over-relaxed point that the next one starts from"
+    "`steps` iterations from `z`: each time the step's result, and the relaxed point that comes next"
     for _ in range(steps):
         new = pdhg_step(p, w, z, omega, params)
         z = tuple(a + relax*(b - a) for a, b in zip(z, new))
@@ -67,8 +67,8 @@ class PDHG(Iteration):
 
     def run(self, steps):
         "Iterate on the point `z`; `new` is the last one before its relaxation"
-        w = per_marginal(self.problem.weights)
-        iterations = pdhg_iterations(self.problem.views, w, self.z, self.omega, self.problem.params, steps, self.relax)
+        p, w = self.problem.views, per_marginal(self.problem.weights)
+        iterations = pdhg_iterations(p, w, self.z, self.omega, self.problem.params, steps, self.relax)
         for self.new, self.z in iterations: pass
 
     def advance(self, steps):

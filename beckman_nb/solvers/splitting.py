@@ -18,7 +18,7 @@ from .loop import (
 
 # %% ../../nbs/solvers/30_splitting.ipynb #c090
 def _cosines(n, like):
-    "Orthonormal discrete cosine transform of length `n` as a matrix, and the eigenvalues of the Neumann Laplacian"
+    "Orthonormal cosine transform of length `n` as a matrix, and the eigenvalues of the Neumann Laplacian"
     k = torch.arange(n, dtype=torch.float64, device=like.device)
     c = torch.cos(math.pi/n*k[:, None]*(k + .5))*math.sqrt(2/n)
     c[0] /= math.sqrt(2)
@@ -57,7 +57,7 @@ class Splitting(Iteration):
         self.lam = like.new_full((*like.shape[1:3], 1, 1, 1), prices.lam)
 
     def advance(self, steps):
-        "Local terms, bound on the gradient, projection, over-relaxation; the mean of the projections is judged"
+        "Local terms, bound on the gradient, projection, over-relaxation; the mean projection is judged"
         p, w = self.problem.views, per_marginal(self.problem.weights)
         l2 = self.l2
         self.mean = torch.zeros_like(self.e)

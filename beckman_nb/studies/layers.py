@@ -21,7 +21,7 @@ from ..data import load_arrays
 from ..evaluate.autoattack import attack_all, Logits, Target, under_attack
 from ..evaluate.plot import PALETTE
 from ..evaluate.protocols import Block, defended_block, network_block, predict_right, StraightThrough
-from ..evaluate.robustness import fingerprint, versions
+from ..evaluate.results import fingerprint, versions
 from ..layers import Defended
 from ..marginals import Translations
 from ..runs import digest, OutOfTime, Units, write_whole
@@ -276,7 +276,7 @@ def _about(rows, device):
     seconds = sum(row.get(k, 0.) for row in rows.values() for k in ('seconds_forward', 'seconds_adaptive'))
     pot = version('POT') if find_spec('ot') else 'not installed'
     return dict(curves=curves, device=_where(device), threads=torch.get_num_threads(),
-                seconds=round(seconds, 1), date=time.strftime('%Y-%m-%d'), versions=versions() | dict(POT=pot))
+                seconds=round(seconds, 1), versions=versions() | {'POT': pot}, date=time.strftime('%Y-%m-%d'))
 
 _SIZES = dict(n='forward', n_adaptive='analytic', n_transport='transport', n_entropic='entropic')
 

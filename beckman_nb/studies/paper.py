@@ -19,7 +19,8 @@ from torch.fx.experimental.optimization import fuse
 from ..checkpoints import shipped_weights
 from ..console import quiet_fastai
 from ..data import get_dls
-from ..evaluate.robustness import robustness, versions
+from ..evaluate.results import versions
+from ..evaluate.robustness import robustness
 from ..layers import Defended, named_layer
 from ..runs import run_jobs, write_whole
 from .plans import Plan, study_data, TREATMENTS, untrained
