@@ -308,9 +308,8 @@ def load_arrays(
     if name == 'tiny-imagenet': return _load_tiny(_find_tiny(root))
     path = next((p for p in (Path(name).expanduser(), root/name) if p.exists()), None)
     if path is None:
-        known = ', '.join(['digits', *_cifar])
-        raise FileNotFoundError(f'name_or_path: expected {known} or tiny-imagenet, or a file or folder here '
-                                f'or in {root}, got {name!r}')
+        raise FileNotFoundError(f'name_or_path: expected digits, {", ".join(_cifar)} or tiny-imagenet, '
+                                f'or a file or folder here or in {root}, got {name!r}')
     if path.suffix == '.npz': return _load_npz(path)
     for k, cls in _cifar.items():
         if path.name == cls.base_folder: return _load_cifar(k, path, download=False)
@@ -367,10 +366,9 @@ class ShiftMirror(RandTransform):
         mirrored = torch.rand(B, 1) < (.5 if self.mirror else 0.)
         cols = torch.arange(W).expand(B, W)
         cols = torch.where(mirrored, W - 1 - cols, cols) + right
-        rows = torch.arange(H) + down
-        index = (rows[:, :, None]*(W + 2*s) + cols[:, None]).reshape(B, 1, H*W)
-        index = index.to(x.device, non_blocking=True).expand(B, C, -1)
-        return F.pad(x, [s]*4).flatten(2).gather(2, index).reshape(B, C, H, W)
+        rows = (torch.arange(H) + down)*(W + 2*s)
+        index = (rows[:, :, None] + cols[:, None]).reshape(B, 1, H*W).to(x.device, non_blocking=True)
+        return F.pad(x, [s]*4).flatten(2).gather(2, index.expand(B, C, -1)).reshape(B, C, H, W)
 
 # %% ../nbs/40_data.ipynb #c071
 def get_dls(
