@@ -1118,6 +1118,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                    'beckman_nb/studies/measure.py'),
                                             'beckman_nb.studies.measure._number': ( 'studies/measure.html#_number',
                                                                                     'beckman_nb/studies/measure.py'),
+                                            'beckman_nb.studies.measure._timer': ( 'studies/measure.html#_timer',
+                                                                                   'beckman_nb/studies/measure.py'),
                                             'beckman_nb.studies.measure.as_table': ( 'studies/measure.html#as_table',
                                                                                      'beckman_nb/studies/measure.py'),
                                             'beckman_nb.studies.measure.bench_row': ( 'studies/measure.html#bench_row',

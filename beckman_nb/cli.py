@@ -262,7 +262,8 @@ def _subjects(o):
 def _attacks(o):
     "Which attacks to run, in arguments of `robustness`"
     on_controls = () if o.control_attacks == 'all' else tuple(comma_separated(o.control_attacks))
-    return dict(eps=o.eps, norm=o.norm, version=o.autoattack, protocols=check_protocols(comma_separated(o.protocols)),
+    protocols = check_protocols(comma_separated(o.protocols))
+    return dict(eps=o.eps, norm=o.norm, version=o.autoattack, protocols=protocols,
                 controls=not o.nocontrols, control_attacks=on_controls)
 
 def _eval(o, rank):

@@ -10,7 +10,7 @@ from conftest import ROOT
 
 # The floors of the house, from the ground up: a module imports from its own floor and from those before it only
 FLOORS = [['program'], ['solvers'], ['runs', 'stats', 'tables', 'threat'], ['barycenter', 'marginals'], ['layers'],
-          ['data', 'models', 'checkpoints'], ['train'], ['evaluate'], ['console', 'cli'], ['all'], ['studies'], ['__main__']]
+          ['data', 'models', 'checkpoints'], ['train'], ['evaluate'], ['console', 'by_name', 'cli'], ['all'], ['studies'], ['__main__']]
 SOLVER = ('program', 'solvers', 'barycenter', 'marginals', 'layers')  # torch and what compiles, nothing else
 TORCH_ONLY = SOLVER + ('runs', 'stats', 'tables', 'threat', 'models', 'checkpoints', 'train.attacks', 'train.geometric',
                        'train.recipes', 'evaluate.autoattack', 'evaluate.protocols', 'evaluate.robustness',
@@ -27,7 +27,7 @@ def modules():
 def files():
     "The modules that exist as files."
     return sorted('.'.join(p.relative_to(ROOT).with_suffix('').parts) for p in (ROOT/'beckman_nb').rglob('*.py')
-                  if not p.name.startswith('_') or p.name == '__main__.py')
+                  if p.name[0] != '_')
 
 
 def inside(name, places):

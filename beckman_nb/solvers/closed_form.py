@@ -49,7 +49,7 @@ PLAIN = dict(nogil=True, error_model='numpy', no_cpython_wrapper=True, no_cfunc_
 FAST = dict(PLAIN, fastmath={'contract', 'arcp', 'afn', 'nsz', 'reassoc'})
 
 def pack_prices(params, dtype):
-    "The prices, their `reach` mu/rho, an allowance `nil` for rounding, a `huge` and a `tiny` number, in `dtype`"
+    "The prices, `reach` mu/rho, an allowance `nil` for rounding, a `huge` and a `tiny` number, in `dtype`"
     info, kind = np.finfo(dtype), np.dtype(dtype).type
     prices = dict(lam=params.lam, rho=params.rho, mu=params.mu, theta=params.theta, kappa=params.kappa)
     bounds = dict(nil=8*info.eps, huge=info.max/4, tiny=1e3*info.tiny**.5)
@@ -291,7 +291,7 @@ def _many_status(p, w, b, c, prm, certify, width, q, y, edge, views, work):
 
 @entry_kernel
 def _analytic_forward(p, w, prm, certify, width, q, status, start, stop):
-    "Planes `start` to `stop` of `p` `(N,B,C,pixels)`: barycenter, and status 0 fine, 1 not certified, 2 bad input"
+    "Barycenter of planes `start` to `stop` of `p` `(N,B,C,pixels)`, and status: 0 fine, 1 not proven, 2 bad"
     n, _, channels, pixels = p.shape
     views, work = np.empty((n, pixels), p.dtype), np.empty((9, pixels), p.dtype)
     y = np.zeros((max(n, 2), pixels + width + 1), p.dtype)

@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from pathlib import Path
 from torch import Tensor
-from torch.utils import benchmark
 from ..marginals import Rotations
 from ..tables import Table
 
@@ -47,6 +46,11 @@ def two_views(
     return Rotations.two_sided()(x).contiguous()
 
 # %% ../../nbs/studies/22_measure.ipynb #c009
+def _timer(f, threads):
+    "torch's timer of a call, imported here since the import looks for CUDA, and says so where there is none"
+    from torch.utils.benchmark import Timer
+    return Timer('f()', globals=dict(f=f), num_threads=threads)
+
 def median_seconds(
     f, # function of no arguments
     repeats:int=5, # runs, at least 1
@@ -55,7 +59,7 @@ def median_seconds(
 ) -> float: # seconds per call
     "Median time of a call"
     f()
-    timer = benchmark.Timer('f()', globals=dict(f=f), num_threads=threads or torch.get_num_threads())
+    timer = _timer(f, threads or torch.get_num_threads())
     return median([timer.timeit(inner).mean for _ in range(repeats)])
 
 def median(
@@ -78,7 +82,7 @@ def race(
     "Two functions measured in turns, on one thread and on all"
     found = {}
     for threads in thread_counts():
-        timers = [benchmark.Timer('f()', globals=dict(f=f), num_threads=threads) for f in (ours, theirs)]
+        timers = [_timer(f, threads) for f in (ours, theirs)]
         for t in timers: t.timeit(1)
         rounds = [[t.timeit(inner).mean for t in timers] for _ in range(repeats)]
         found[threads] = dict(zip(('ours', 'theirs'), map(list, zip(*rounds))))
