@@ -9,7 +9,8 @@ parser = ConfigParser(delimiters=['='])
 parser.read(here/'settings.ini', encoding='utf-8')
 cfg = parser['DEFAULT']
 
-statuses = ['1 - Planning', '2 - Pre-Alpha', '3 - Alpha', '4 - Beta', '5 - Production/Stable', '6 - Mature', '7 - Inactive']
+statuses = ['1 - Planning', '2 - Pre-Alpha', '3 - Alpha', '4 - Beta', '5 - Production/Stable', '6 - Mature',
+            '7 - Inactive']
 minor = int(cfg['min_python'].split('.')[1])
 
 
@@ -19,9 +20,10 @@ def lines(key):
 
 
 def addresses():
-    "The addresses that `settings.ini` has, as keywords of `setup`: an empty one leaves no field in the metadata."
+    "The addresses of `settings.ini` as keywords of `setup`: an empty one leaves no field in the metadata."
     site = cfg['doc_host'] + cfg['doc_baseurl']
-    fields = dict(author_email=cfg['author_email'], url=cfg['git_url'], project_urls={'Documentation': site} if site else None)
+    links = {'Documentation': site} if site else None
+    fields = dict(author_email=cfg['author_email'], url=cfg['git_url'], project_urls=links)
     return {key: value for key, value in fields.items() if value}
 
 

@@ -11,7 +11,9 @@ ROOT = Path(__file__).resolve().parent.parent
 def run_python():
     "A function that runs `code` in a fresh Python, from `cwd`, and returns the finished process."
     def _run(code, *args, cwd=ROOT, timeout=600):
-        env = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')])))
-        return subprocess.run([sys.executable, '-c', code, *map(str, args)], cwd=cwd, env=env, timeout=timeout,
+        folders = [str(ROOT), os.environ.get('PYTHONPATH')]
+        env = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, folders)))
+        command = [sys.executable, '-c', code, *map(str, args)]
+        return subprocess.run(command, cwd=cwd, env=env, timeout=timeout,
                               capture_output=True, text=True, stdin=subprocess.DEVNULL)
     return _run

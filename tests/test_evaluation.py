@@ -356,7 +356,8 @@ def few(aa):
     for apgd in (aa.apgd, aa.apgd_targeted):
         set_steps(apgd, 8)
         apgd.eot_iter, apgd.n_restarts = min(apgd.eot_iter, 2), min(apgd.n_restarts, 2)
-    aa.fab.n_iter, aa.fab.n_restarts, aa.square.n_queries = 6, min(aa.fab.n_restarts, 2), 60
+    aa.fab.n_iter, aa.fab.n_restarts = 6, min(aa.fab.n_restarts, 2)
+    aa.square.n_queries = 60
     for attack in (aa.apgd_targeted, aa.fab): attack.n_target_classes = min(attack.n_target_classes, 4)
     return aa
 

@@ -8,13 +8,25 @@ import pytest
 
 from conftest import ROOT
 
-# The floors of the house, from the ground up: a module imports from its own floor and from those before it only
-FLOORS = [['program'], ['solvers'], ['runs', 'stats', 'tables', 'threat'], ['barycenter', 'marginals'], ['layers'],
-          ['data', 'models', 'checkpoints'], ['train'], ['evaluate'], ['console', 'by_name', 'cli'], ['all'], ['studies'], ['__main__']]
+# The floors of the house, from the ground up: a module imports from its own floor and those before it only
+FLOORS = [
+    ['program'],
+    ['solvers'],
+    ['runs', 'stats', 'tables', 'threat'],
+    ['barycenter', 'marginals'],
+    ['layers'],
+    ['data', 'models', 'checkpoints'],
+    ['train'],
+    ['evaluate'],
+    ['console', 'by_name', 'cli'],
+    ['all'],
+    ['studies'],
+    ['__main__']]
 SOLVER = ('program', 'solvers', 'barycenter', 'marginals', 'layers')  # torch and what compiles, nothing else
-TORCH_ONLY = SOLVER + ('runs', 'stats', 'tables', 'threat', 'models', 'checkpoints', 'train.attacks', 'train.geometric',
-                       'train.recipes', 'evaluate.autoattack', 'evaluate.protocols', 'evaluate.robustness',
-                       'evaluate.sanity')  # run where fastai is missing
+TORCH_ONLY = SOLVER + (  # run where fastai is missing
+    'runs', 'stats', 'tables', 'threat', 'models', 'checkpoints',
+    'train.attacks', 'train.geometric', 'train.recipes',
+    'evaluate.autoattack', 'evaluate.protocols', 'evaluate.robustness', 'evaluate.sanity')
 HEAVY = ('fastai', 'fastcore', 'matplotlib', 'sklearn', 'cvxpy', 'ot')
 
 
@@ -26,8 +38,8 @@ def modules():
 
 def files():
     "The modules that exist as files."
-    return sorted('.'.join(p.relative_to(ROOT).with_suffix('').parts) for p in (ROOT/'beckman_nb').rglob('*.py')
-                  if p.name[0] != '_')
+    found = [p.relative_to(ROOT) for p in (ROOT/'beckman_nb').rglob('*.py') if p.name[0] != '_']
+    return sorted('.'.join(p.with_suffix('').parts) for p in found)
 
 
 def inside(name, places):
@@ -41,7 +53,8 @@ def own_imports(name):
     path = ROOT.joinpath(*name.split('.')).with_suffix('.py')
     package = name.split('.')[:-1]
     for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
-        if isinstance(node, ast.Import): yield from (o.name for o in node.names if o.name.startswith('beckman_nb.'))
+        if isinstance(node, ast.Import):
+            yield from (o.name for o in node.names if o.name.startswith('beckman_nb.'))
         if not isinstance(node, ast.ImportFrom): continue
         base = package[:len(package) - node.level + 1] if node.level else []
         full = '.'.join([*base, *([node.module] if node.module else [])])
@@ -99,7 +112,7 @@ def test_import(name, imported):
 
 @pytest.mark.parametrize('name', [m for m in modules() if inside(m, TORCH_ONLY)])
 def test_light_import(name, imported):
-    "Solver modules load neither fastai, fastcore nor matplotlib; models, attacks and evaluate do not load fastai."
+    "Solver modules load no fastai, fastcore or matplotlib; models, attacks and evaluate load no fastai."
     res = imported(name)
     assert res.returncode == 0, res.stderr
     banned = set(HEAVY) if inside(name, SOLVER) else {'fastai', 'cvxpy', 'ot'}
@@ -141,16 +154,24 @@ def test_commands_are_silent(run_python):
         assert (res.returncode, res.stdout) == (0, 'True\n'), f'{module}: {res.stderr}'
 
 
+ASK_VERSION = """
+import sys
+from {module} import {function}
+sys.argv = {argv}
+{function}()
+"""
+
+
 def test_commands_say_their_version(run_python):
     "Every command has `--version`, `python -m beckman_nb` as well, which lists them with what they do."
     version = run_python('import beckman_nb; print(beckman_nb.__version__)').stdout.strip()
     for ep in commands():
-        code = f'import sys; from {ep.module} import {ep.attr}; sys.argv = [{ep.name!r}, "--version"]; {ep.attr}()'
-        res = run_python(code)
+        res = run_python(ASK_VERSION.format(module=ep.module, function=ep.attr, argv=[ep.name, '--version']))
         assert (res.returncode, res.stdout) == (0, f'{ep.name} {version}\n'), res.stderr
     run = 'import sys, runpy; sys.argv[0] = "beckman_nb"; runpy.run_module("beckman_nb", run_name="__main__")'
     assert run_python(run, '--version').stdout == f'beckman_nb {version}\n'
-    listed = dict(line.split(None, 1) for line in run_python(run).stdout.split('\n\n')[0].splitlines())
+    paragraph = run_python(run).stdout.split('\n\n')[0]
+    listed = dict(line.split(None, 1) for line in paragraph.splitlines())
     assert listed == {ep.name: ep.load().__doc__ for ep in commands()}
 
 
@@ -170,5 +191,6 @@ def test_product_without_studies(run_python):
 
 def test_main_does_nothing_when_imported(run_python):
     "Importing `beckman_nb.__main__` runs no command, and imports neither torch nor fastai."
-    res = run_python('import sys, beckman_nb.__main__; print([o for o in ("torch", "fastai") if o in sys.modules])')
+    heavy = '[o for o in ("torch", "fastai") if o in sys.modules]'
+    res = run_python(f'import sys, beckman_nb.__main__; print({heavy})')
     assert (res.returncode, res.stdout, res.stderr) == (0, '[]\n', '')

@@ -1,8 +1,9 @@
 """One test per notebook, run by nbdev's own test machinery in a process of its own.
 
-CI has already run every notebook with `nbdev_test`, the README's test command. So that it does not run them twice, it
-names the log of that run in `BECKMAN_NBTEST_LOG`: then each test reads the notebook's outcome there, and still fails
-for a notebook that the run left out. Without that variable each test executes its notebook."""
+CI has already run every notebook with `nbdev_test`, the README's test command. So that it does not run
+them twice, it names the log of that run in `BECKMAN_NBTEST_LOG`: then each test reads the notebook's outcome
+there, and still fails for a notebook that the run left out. Without that variable each test executes its
+notebook."""
 import os, re
 from configparser import ConfigParser
 from pathlib import Path
@@ -32,7 +33,8 @@ def flags():
 
 def log_outcome(log, name):
     "Whether the `nbdev_test` run that wrote `log` started and passed notebook `name`."
-    assert re.search(rf'^Starting .*/nbs/{re.escape(name)}$', log, flags=re.M), f'nbdev_test did not run {name}'
+    started = re.search(rf'^Starting .*/nbs/{re.escape(name)}$', log, flags=re.M)
+    assert started, f'nbdev_test did not run {name}'
     failed = log.partition('nbdev Tests Failed On The Following Notebooks')[2]
     if failed: return not re.search(rf'^\s+{re.escape(Path(name).name)}$', failed, flags=re.M)
     return bool(re.search(r'^Success\.$', log, flags=re.M))

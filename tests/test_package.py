@@ -10,19 +10,26 @@ from conftest import ROOT
 CFG = ConfigParser(delimiters=['='])
 CFG.read(ROOT/'settings.ini', encoding='utf-8')
 CFG = CFG['DEFAULT']
-DISTS = {'sklearn': 'scikit-learn', 'ot': 'pot', 'PIL': 'pillow', 'yaml': 'pyyaml'}  # import name -> distribution
+DISTS = {'sklearn': 'scikit-learn', 'ot': 'pot', 'PIL': 'pillow', 'yaml': 'pyyaml'}  # from import name
 
 
 def names(key):
     "The lower-case distribution names in the setting `key`."
-    return {re.match(r'[\w.-]+', o.strip())[0].lower().replace('_', '-') for o in CFG[key].splitlines() if o.strip()}
+    lines = [o.strip() for o in CFG[key].splitlines() if o.strip()]
+    return {re.match(r'[\w.-]+', o)[0].lower().replace('_', '-') for o in lines}
+
+
+def within(tree, kinds):
+    "The ids of the nodes in the bodies of the statements of these kinds."
+    bodies = [t.body for t in ast.walk(tree) if isinstance(t, kinds)]
+    return {id(o) for body in bodies for statement in body for o in ast.walk(statement)}
 
 
 def imports(path):
     "The packages that the file imports outside try, as (name, whether a function does it when called)."
     tree = ast.parse(path.read_text(encoding='utf-8'))
-    within = lambda kinds: {id(o) for t in ast.walk(tree) if isinstance(t, kinds) for s in t.body for o in ast.walk(s)}
-    guarded, lazy = within(ast.Try), within((ast.FunctionDef, ast.AsyncFunctionDef))
+    guarded = within(tree, ast.Try)
+    lazy = within(tree, (ast.FunctionDef, ast.AsyncFunctionDef))
     for o in ast.walk(tree):
         if id(o) in guarded: continue
         if isinstance(o, ast.Import): yield from ((a.name.split('.')[0], id(o) in lazy) for a in o.names)
@@ -30,10 +37,11 @@ def imports(path):
 
 
 def test_requirements_cover_imports():
-    "What the library imports is required, so that the wheel works alone; oracles, imported when called, may be for development."
+    "What the library imports is required; oracles, imported when called, may be for development."
+    ours = ('beckman_nb', 'triton')  # triton comes with torch where there are GPUs for it
     for path in (ROOT/'beckman_nb').rglob('*.py'):
         for name, lazy in imports(path):
-            if name in ('beckman_nb', 'triton') or name in sys.stdlib_module_names: continue  # triton comes with torch where there are GPUs for it
+            if name in ours or name in sys.stdlib_module_names: continue
             dist = DISTS.get(name, name).lower().replace('_', '-')
             known = names('requirements') | (names('dev_requirements') if lazy else set())
             assert dist in known, f'{path.name} imports {name}, which is not in requirements'
@@ -41,14 +49,17 @@ def test_requirements_cover_imports():
 
 def test_version():
     "The version in the package is the one in settings.ini, and the changelog has an entry for it."
-    assert f'__version__ = "{CFG["version"]}"' in (ROOT/'beckman_nb'/'__init__.py').read_text(encoding='utf-8')
-    assert f'## {CFG["version"]}' in (ROOT/'CHANGELOG.md').read_text(encoding='utf-8')
+    package = (ROOT/'beckman_nb'/'__init__.py').read_text(encoding='utf-8')
+    changelog = (ROOT/'CHANGELOG.md').read_text(encoding='utf-8')
+    assert f'__version__ = "{CFG["version"]}"' in package
+    assert f'## {CFG["version"]}' in changelog
 
 
 def test_commands():
-    "Every command is installed under the name of its function; its file has that function, and a docstring of one line."
+    "Every command has the name of its function, which is in its file and has a docstring of one line."
     lines = [o.strip() for o in CFG['console_scripts'].splitlines() if o.strip()]
-    assert [line.split('=')[0] for line in lines] == ['beckman_demo', 'beckman_eval', 'beckman_study', 'beckman_bench']
+    expected = ['beckman_demo', 'beckman_eval', 'beckman_study', 'beckman_bench']
+    assert [line.split('=')[0] for line in lines] == expected
     for line in lines:
         name, _, target = line.partition('=')
         module, _, function = target.partition(':')
@@ -56,7 +67,9 @@ def test_commands():
         found = {o.name: o for o in tree.body if isinstance(o, ast.FunctionDef)}
         assert name == function and function in found, line
         doc = ast.get_docstring(found[function])
-        assert doc and '\n' not in doc and [ast.unparse(o) for o in found[function].decorator_list] == ['command'], line
+        decorators = [ast.unparse(o) for o in found[function].decorator_list]
+        assert doc and '\n' not in doc, line
+        assert decorators == ['command'], line
 
 
 def test_no_duplicate_docs_configuration():
@@ -75,23 +88,31 @@ def test_metadata():
 
 
 def test_addresses():
-    "Every address is there, be it empty, since nbdev makes up a missing one; a user would be the root of addresses."
+    "Every address is there, be it empty: nbdev makes up a missing one, and takes a user as their root."
     assert 'user' not in CFG
     for key in ('git_url', 'doc_host', 'doc_baseurl', 'author_email'): assert key in CFG, key
 
 
-FILES = {'beckman_nb/__init__.py': True, 'beckman_nb/studies/__init__.py': True, 'beckman_nb/weights/a.safetensors': True,
-         'beckman_nb/studies/results/a.json': True, 'beckman_nb/studies/weights/a.safetensors': False, 'nbs/a.ipynb': False}
+FILES = {  # whether the wheel and the source hold them
+    'beckman_nb/__init__.py': True,
+    'beckman_nb/studies/__init__.py': True,
+    'beckman_nb/weights/a.safetensors': True,
+    'beckman_nb/studies/results/a.json': True,
+    'beckman_nb/studies/weights/a.safetensors': False,
+    'nbs/a.ipynb': False}
+COPIED = ('settings.ini', 'setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE')
 
 
 def test_package_data(tmp_path):
-    "Wheel and source hold the weights and the stored results, not the networks of the studies; no metadata is an empty address."
+    "Wheel and source hold weights and results, not the networks of the studies; no address is empty."
     pytest.importorskip('setuptools', '77')
-    for name in ('settings.ini', 'setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE'): shutil.copy(ROOT/name, tmp_path)
+    for name in COPIED: shutil.copy(ROOT/name, tmp_path)
     for name in FILES:
         (tmp_path/name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path/name).write_text('')
-    run = lambda *args: subprocess.run([sys.executable, 'setup.py', '--quiet', *args], cwd=tmp_path, check=True, capture_output=True)
+    def run(*args):
+        command = [sys.executable, 'setup.py', '--quiet', *args]
+        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     run('build_py', '--build-lib', 'built')
     assert {name: (tmp_path/'built'/name).exists() for name in FILES} == FILES
     run('sdist', '--formats', 'tar', '--dist-dir', 'source')
@@ -100,5 +121,5 @@ def test_package_data(tmp_path):
     assert {name: (inside/name).exists() for name in FILES} == FILES
     meta = message_from_string((inside/'PKG-INFO').read_text(encoding='utf-8'))
     assert meta['License-Expression'] == CFG['license']
-    for key, value in (('Home-page', CFG['git_url']), ('Author-email', CFG['author_email']), ('Project-URL', CFG['doc_host'])):
-        assert (key in meta) == bool(value), f'{key}: {meta[key]}'
+    addresses = {'Home-page': 'git_url', 'Author-email': 'author_email', 'Project-URL': 'doc_host'}
+    for field, key in addresses.items(): assert (field in meta) == bool(CFG[key]), f'{field}: {meta[field]}'

@@ -1,4 +1,4 @@
-"The docs tools: what the pandoc stand-in makes of a small project, and that each check fails on what it is for."
+"The docs tools: what the pandoc stand-in makes of a small project, and that each check finds what it is for."
 import importlib.util, json, shutil, subprocess, sys
 from types import ModuleType
 
@@ -25,15 +25,39 @@ def run_file(name, path):
 
 def md(src): return dict(cell_type='markdown', metadata={}, source=src)
 def raw(src): return dict(cell_type='raw', metadata={}, source=src)
-def code(src, *outs): return dict(cell_type='code', metadata={}, execution_count=None, source=src, outputs=list(outs))
-def shown(**data): return dict(output_type='display_data', metadata={}, data={k.replace('_', '/'): v for k, v in data.items()})
 def stdout(s): return dict(output_type='stream', name='stdout', text=s)
-def write_nb(path, *cells): path.write_text(json.dumps(dict(cells=cells, metadata={}, nbformat=4, nbformat_minor=5)))
+
+
+def code(src, *outs):
+    "A code cell with these outputs."
+    return dict(cell_type='code', metadata={}, execution_count=None, source=src, outputs=list(outs))
+
+
+def shown(**data):
+    "A displayed output; `image_png` stands for the type `image/png`."
+    types = {k.replace('_', '/'): v for k, v in data.items()}
+    return dict(output_type='display_data', metadata={}, data=types)
+
+
+def failed(name):
+    "A stored error."
+    return dict(output_type='error', ename=name, evalue='', traceback=[])
+
+
+def head(file, title):
+    "The first cell of a page, as nbdev writes it."
+    return raw(f'---\noutput-file: {file}\ntitle: {title}\n---')
+
+
+def write_nb(path, *cells):
+    "Write a notebook of these cells."
+    path.write_text(json.dumps(dict(cells=cells, metadata={}, nbformat=4, nbformat_minor=5)))
 
 
 PAGE = (
     raw('---\noutput-file: page.html\ntitle: A page\ndescription: A promise\n---'),
-    md('See @fig-a, @tbl-t, @eq-e and @sec-s. Link [other](02_other.ipynb#two), [deep](deep/03_below.ipynb), [`g`](/deep/below.html#g).'),
+    md('See @fig-a, @tbl-t, @eq-e and @sec-s. '
+       'Link [other](02_other.ipynb#two), [deep](deep/03_below.ipynb), [`g`](/deep/below.html#g).'),
     md('## A section {#sec-s}\n\n$$ a = \\|b\\| $$ {#eq-e}'),
     md('::: {.callout-tip title="A tip"}\nUse it.\n:::'),
     code('#| label: fig-a\n#| fig-cap: "A caption"\n#| fig-alt: "A dot"\nplot()', shown(image_png=DOT)),
@@ -42,35 +66,54 @@ PAGE = (
 
 
 SOURCE = '[source](/blob/main/a/g.py#L3){target="_blank" style="float:right"}'
+ENTRY = f'---\n\n{SOURCE}\n\n### g\n\nWhat g does.'
 BELOW = (
-    raw('---\noutput-file: below.html\ntitle: Below\n---'),
-    code('#| output: asis\n#| echo: false\nshow_doc(g)', shown(text_markdown=f'---\n\n{SOURCE}\n\n### g\n\nWhat g does.')),
-    md('The number in [`f`](/page.html#sec-s), in [`g`](/deep/below.html#g), in [`g.send`](/deep/below.html#g.send), in '
-       '[`_h`](/page.html#_h). [Up](../01_page.ipynb#fig-a).'))
+    head('below.html', 'Below'),
+    code('#| output: asis\n#| echo: false\nshow_doc(g)', shown(text_markdown=ENTRY)),
+    md('The number in [`f`](/page.html#sec-s), in [`g`](/deep/below.html#g), '
+       'in [`g.send`](/deep/below.html#g.send), in [`_h`](/page.html#_h). [Up](../01_page.ipynb#fig-a).'))
+CONFIG = """
+project: {type: website, output-dir: _docs}
+format: {html: {toc: true}}
+execute: {warning: false}
+filters: [links.lua]
+website:
+  title: T
+  site-url: ""
+  repo-url: ""
+  sidebar:
+    contents:
+      - index.ipynb
+      - section: S
+        contents: [01_page.ipynb, 02_other.ipynb, deep/03_below.ipynb]
+"""
 
 
 @pytest.fixture
 def project(tmp_path):
-    "A small project: two pages, one below them, an index and a configuration; nbdev's links as they are without an address."
+    "A small project: two pages, one below, an index, a configuration; links as without an address."
     shutil.copyfile(ROOT/'nbs'/'links.lua', tmp_path/'links.lua')
     (tmp_path/'deep').mkdir()
     write_nb(tmp_path/'deep'/'03_below.ipynb', *BELOW)
     write_nb(tmp_path/'01_page.ipynb', *PAGE)
-    write_nb(tmp_path/'02_other.ipynb', raw('---\noutput-file: other.html\ntitle: Other\n---'), md('## Two\n\n[back](01_page.ipynb)'))
-    write_nb(tmp_path/'index.ipynb', raw('---\noutput-file: index.html\ntitle: Index\n---'), md('Hello'))
-    (tmp_path/'_quarto.yml').write_text('project: {type: website, output-dir: _docs}\nformat: {html: {toc: true}}\n'
-        'execute: {warning: false}\nfilters: [links.lua]\n'
-        'website: {title: T, site-url: "", repo-url: "", sidebar: {contents: [index.ipynb, {section: S, contents: '
-        '[01_page.ipynb, 02_other.ipynb, deep/03_below.ipynb]}]}}\n')
+    write_nb(tmp_path/'02_other.ipynb', head('other.html', 'Other'), md('## Two\n\n[back](01_page.ipynb)'))
+    write_nb(tmp_path/'index.ipynb', head('index.html', 'Index'), md('Hello'))
+    (tmp_path/'_quarto.yml').write_text(CONFIG)
     return tmp_path
 
 
 def quarto(project, *args):
     "Run the stand-in in `project`."
-    return subprocess.run([sys.executable, ROOT/'tools'/'bin'/'quarto', 'render', *args], cwd=project, capture_output=True, text=True)
+    command = [sys.executable, ROOT/'tools'/'bin'/'quarto', 'render', *args]
+    return subprocess.run(command, cwd=project, capture_output=True, text=True)
 
 
 def problems(docs): return [p for _, p in load('check_docs').check_site(docs, nbs=None)]
+
+
+def has_all(text, *parts):
+    "Fail for the first of `parts` that `text` does not have."
+    for part in parts: assert part in text, part
 
 
 def test_site(project):
@@ -78,10 +121,11 @@ def test_site(project):
     res = quarto(project, '--no-cache')
     assert res.returncode == 0, res.stderr
     page = (project/'_docs'/'page.html').read_text()
-    for part in ('href="#fig-a" class="xref">Figure 1<', 'href="#tbl-t" class="xref">Table 1<', 'class="xref">Equation 1<',
-                 'class="xref">A section<', '<figcaption>Figure 1: A caption', 'alt="A dot"', 'Table 1: A table', '<math ',
-                 'callout callout-tip', 'href="other.html#two"', '>printed', 'aria-current="page">A page',
-                 'href="deep/below.html">deep<', 'href="deep/below.html#g"'): assert part in page, part
+    has_all(page, 'href="#fig-a" class="xref">Figure 1<', 'href="#tbl-t" class="xref">Table 1<',
+            'class="xref">Equation 1<', 'class="xref">A section<')
+    has_all(page, '<figcaption>Figure 1: A caption', 'alt="A dot"', 'Table 1: A table', '<math ')
+    has_all(page, 'callout callout-tip', '>printed', 'aria-current="page">A page')
+    has_all(page, 'href="other.html#two"', 'href="deep/below.html">deep<', 'href="deep/below.html#g"')
     assert problems(project/'_docs') == []
 
 
@@ -89,9 +133,9 @@ def test_links_without_address(project):
     "A leading slash is the site's root at every depth, and a link to a source that is nowhere is left out."
     assert quarto(project).returncode == 0
     page = (project/'_docs'/'deep'/'below.html').read_text()
-    for part in ('href="../page.html#sec-s"><code>f<', 'href="below.html#g"><code>g<', 'href="below.html#g"><code>g.send<',
-                 'href="../page.html"><code>_h<', 'href="../page.html#fig-a">Up<', 'href="../index.html"', '<h3 id="g">g</h3>'):
-        assert part in page, part
+    has_all(page, 'href="../page.html#sec-s"><code>f<', 'href="below.html#g"><code>g<',
+            'href="below.html#g"><code>g.send<', 'href="../page.html"><code>_h<')
+    has_all(page, 'href="../page.html#fig-a">Up<', 'href="../index.html"', '<h3 id="g">g</h3>')
     for part in ('blob', '>source<', 'href="/', '<p></p>'): assert part not in page, part
 
 
@@ -104,15 +148,16 @@ def test_links_with_address(project):
     write_nb(project/'deep'/'03_below.ipynb', *json.loads(below))
     assert quarto(project).returncode == 0
     page = (project/'_docs'/'deep'/'below.html').read_text()
-    for part in ('href="https://example.org/blob/main/a/g.py#L3"', 'href="../page.html#sec-s"><code>f<', 'href="below.html#g"><code>g<'):
-        assert part in page, part
+    has_all(page, 'href="https://example.org/blob/main/a/g.py#L3"', 'href="../page.html#sec-s"><code>f<',
+            'href="below.html#g"><code>g<')
     assert problems(project/'_docs') == []
 
 
 def test_warnings(project):
     "What was written to stderr is left out by one setting, unless the cell says otherwise."
     said = dict(output_type='stream', name='stderr', text='a warning\n')
-    write_nb(project/'01_page.ipynb', *PAGE, code('f()', said), code('#| warning: true\nf()', dict(said, text='meant to be seen\n')))
+    wanted = dict(said, text='meant to be seen\n')
+    write_nb(project/'01_page.ipynb', *PAGE, code('f()', said), code('#| warning: true\nf()', wanted))
     assert quarto(project).returncode == 0
     page = (project/'_docs'/'page.html').read_text()
     assert 'a warning' not in page and 'meant to be seen' in page
@@ -123,11 +168,15 @@ def test_readme(project):
     res = quarto(project, '01_page.ipynb', '-o', 'README.md', '-t', 'gfm', '--no-execute')
     assert res.returncode == 0, res.stderr
     text = (project/'_docs'/'README.md').read_text()
-    for part in ('# A page', '> A promise', 'See Figure 1, Table 1, Equation 1', '*Figure 1: A caption*', '> [!TIP]', '``` math',
-                 '![A dot](01_page_files/figure-commonmark/fig-a-output-1.png)', '(nbs/02_other.ipynb#two)', '    printed',
-                 '[deep](nbs/deep/03_below.ipynb)', '[`g`](nbs/deep/03_below.ipynb)'):
-        assert part in text, part
+    has_all(text, '# A page', '> A promise', 'See Figure 1, Table 1, Equation 1', '*Figure 1: A caption*')
+    has_all(text, '> [!TIP]', '``` math', '    printed')
+    has_all(text, '![A dot](01_page_files/figure-commonmark/fig-a-output-1.png)')
+    has_all(text, '(nbs/02_other.ipynb#two)', '[deep](nbs/deep/03_below.ipynb)',
+            '[`g`](nbs/deep/03_below.ipynb)')
     assert (project/'_docs'/'01_page_files'/'figure-commonmark'/'fig-a-output-1.png').exists()
+
+
+TWICE = '### f\n\na\n\n### f\n\nb'
 
 
 @pytest.mark.parametrize('cell, problem', [
@@ -138,7 +187,7 @@ def test_readme(project):
     (md('[x](/deep/missing.html)'), 'link to a missing file: deep/missing.html'),
     (md('![dot](missing.png)'), 'picture or style to a missing file: missing.png'),
     (code('plot()', shown(image_png=DOT)), 'picture without alternative text'),
-    (code('#| output: asis\nshow_doc(f)', shown(text_markdown='### f\n\na\n\n### f\n\nb')), 'documented 2 times: f'),
+    (code('#| output: asis\nshow_doc(f)', shown(text_markdown=TWICE)), 'documented 2 times: f'),
     (md('<img src="https://example.org/a.png" alt="a">'), 'loaded from another host')])
 def test_check_docs_fails(project, cell, problem):
     "Each kind of problem is found."
@@ -152,7 +201,7 @@ def test_check_docs_fails(project, cell, problem):
 @pytest.mark.parametrize('cell, problem', [
     (code('#| label: fig-a\n#| fig-cap: "Again"\nplot()', shown(image_png=DOT)), 'label used twice'),
     (md('$\\nosuchcommand{x}$'), 'Could not convert TeX math'),
-    (code('1/0', dict(output_type='error', ename='ZeroDivisionError', evalue='', traceback=[])), 'ZeroDivisionError')])
+    (code('1/0', failed('ZeroDivisionError')), 'ZeroDivisionError')])
 def test_render_fails(project, cell, problem):
     "What cannot come out right stops the render."
     write_nb(project/'01_page.ipynb', *PAGE, cell)
@@ -203,21 +252,29 @@ def documented(tmp_path):
     pytest.importorskip('fastai')
     (tmp_path/'a_lib.py').write_text(MODULE)
     mod = run_file('a_lib', tmp_path/'a_lib.py')
-    names = ['f', 'Thing', 'Thing.__init__', 'Thing.done', 'Thing.missing', 'Thing.size', 'Thing.area', 'Thing.made', 'Thing._own',
-             'Net', 'Net.forward', 'Net.extra_repr', 'Net.certify', 'Watch', 'Watch.before_batch', 'Watch.value',
-             'Thing.patched', 'Learner.to_net', 'helper', 'Inner', 'Inner.method']
-    index = dict(syms={'a_lib': {f'a_lib.{o}': (f'deep/below.html#{o.lower()}', 'a_lib.py') for o in names}})
+    names = [
+        'f', 'helper', 'Inner', 'Inner.method',
+        'Thing', 'Thing.__init__', 'Thing.done', 'Thing.missing', 'Thing.size', 'Thing.area',
+        'Thing.made', 'Thing._own', 'Thing.patched',
+        'Net', 'Net.forward', 'Net.extra_repr', 'Net.certify',
+        'Watch', 'Watch.before_batch', 'Watch.value',
+        'Learner.to_net']
+    syms = {f'a_lib.{o}': (f'deep/below.html#{o.lower()}', 'a_lib.py') for o in names}
+    index = dict(syms={'a_lib': syms})
     def _missing(*entries):
         (tmp_path/'deep').mkdir(exist_ok=True)
-        (tmp_path/'deep'/'below.html').write_text(''.join(f'<h3 id="{o.lower()}">{o}</h3>' for o in entries))
-        return {p.rpartition(' ')[2] for _, p in load('check_docs').check_entries(tmp_path, index, load=lambda name: mod)}
+        page = ''.join(f'<h3 id="{o.lower()}">{o}</h3>' for o in entries)
+        (tmp_path/'deep'/'below.html').write_text(page)
+        found = load('check_docs').check_entries(tmp_path, index, load=lambda name: mod)
+        return {p.rpartition(' ')[2] for _, p in found}
     return _missing
 
 
 def test_entries(documented):
     "Every public function, class, method and property needs an entry; a class has none for its methods."
-    wanted = {'f', 'Thing', 'Thing.done', 'Thing.missing', 'Thing.size', 'Thing.area', 'Thing.made', 'Thing.patched', 'Net', 'Net.certify',
-              'Watch', 'Watch.value', 'Learner.to_net'}
+    wanted = {
+        'f', 'Thing', 'Thing.done', 'Thing.missing', 'Thing.size', 'Thing.area', 'Thing.made',
+        'Thing.patched', 'Net', 'Net.certify', 'Watch', 'Watch.value', 'Learner.to_net'}
     assert documented() == wanted
     assert documented(*wanted) == set()
     assert documented('f', 'Thing', 'Net', 'Watch') == wanted - {'f', 'Thing', 'Net', 'Watch'}
@@ -235,21 +292,31 @@ def readme_problems(folder, text):
 
 def test_readme_links(tmp_path):
     "A link of the README leads to a file, or to an entry: the parent's is not enough."
-    assert readme_problems(tmp_path, '[a](README.md) [b](https://example.org/lib/page.html#thing)') == []
-    for url in ('/page.html', 'nbs/none.ipynb', 'https://example.org/lib/none.html', 'https://example.org/lib/page.html#thing.done'):
+    site = 'https://example.org/lib'
+    assert readme_problems(tmp_path, f'[a](README.md) [b]({site}/page.html#thing)') == []
+    for url in ('/page.html', 'nbs/none.ipynb', f'{site}/none.html', f'{site}/page.html#thing.done'):
         assert len(readme_problems(tmp_path, f'[a]({url})')) == 1, url
 
 
 def test_unlisted_page(project):
     "A page that the sidebar does not name is found."
-    write_nb(project/'04_more.ipynb', raw('---\noutput-file: more.html\ntitle: More\n---'), md('x'))
+    write_nb(project/'04_more.ipynb', head('more.html', 'More'), md('x'))
     assert quarto(project).returncode == 0
     assert 'not in the sidebar' in problems(project/'_docs')
 
 
-GOOD = (md('# Title\n> A promise'), code('#| default_exp a'), code('#| export\nimport math'),
-        code('#| export\ndef f(\n    x, # a number\n)->float: # its root\n    "Root of x."\n    return math.sqrt(x)'),
-        code(load('check_notebooks').LAST))
+DOCUMENTED = '''#| export
+def f(
+    x, # a number
+)->float: # its root
+    "Root of x."
+    return math.sqrt(x)'''
+GOOD = (
+    md('# Title\n> A promise'),
+    code('#| default_exp a'),
+    code('#| export\nimport math'),
+    code(DOCUMENTED),
+    code(load('check_notebooks').LAST))
 
 
 def test_good_notebook(tmp_path):
@@ -258,14 +325,20 @@ def test_good_notebook(tmp_path):
     assert [*load('check_notebooks').check_notebook(tmp_path/'a.ipynb')] == []
 
 
+UNDOCUMENTED_INIT = '''#| export
+class A:
+    "Doc."
+    def __init__(self, x): pass'''
+
+
 @pytest.mark.parametrize('cell, problem', [
     (code('import os\nx = 1'), 'imports and other code'),
-    (code('1/0', dict(output_type='error', ename='ZeroDivisionError', evalue='', traceback=[])), 'stored error output'),
+    (code('1/0', failed('ZeroDivisionError')), 'stored error output'),
     (code('#| export\ndef g(x):\n    "Doc."\n    pass'), 'g: no docment for x'),
     (code('#| export\ndef g(\n    x, y, # of y only\n):\n    "Doc."\n    pass'), 'g: no docment for x'),
     (code('#| export\ndef g(\n    x, # a number\n):\n    "Doc."\n    return x'), 'g: no docment for return'),
     (code('#| export\ndef g(\n    x, # a number\n):\n    pass'), 'g has no docstring'),
-    (code('#| export\nclass A:\n    "Doc."\n    def __init__(self, x): pass'), 'A.__init__: no docment for x'),
+    (code(UNDOCUMENTED_INIT), 'A.__init__: no docment for x'),
     (code('#| export\n@dataclass\nclass A:\n    "Doc."\n    x: int'), 'A: no docment for x'),
     (code('open("/home/someone/x")'), 'machine path'),
     (code('p', stdout('/root/x\n')), 'machine path in an output'),
@@ -281,14 +354,30 @@ def test_check_notebooks_fails(tmp_path, cell, problem):
 def plain(s): return s.replace('·', '')  # a dot keeps the check from finding these here
 
 
-FOREIGN = {kind: plain(text) for kind, text in {
-    'address': 'see ht·tps://somewhere.org/x', 'an insecure one': 'ht·tp://somewhere.org', 'a made-up one': 'ht·tps://%(user)s/x',
-    'site': 'someone.git·hub.io', 'repository': 'git·@git·hub.com:someone/lib', 'repository without https': 'git·hub.com/someone/lib',
-    'pip': 'pip install git·+ssh:somewhere', 'mail': 'someone@users.no·reply.example', 'mail to a person': 'someone·@somewhere.org',
-    'index': 'pip install ·beckman_nb', 'index, one extra': "pip install -U '·beckman-nb[dev]>=1' fastai",
-    'index, by uv': 'uv add ·beckman_nb'}.items()}
-FINE = ['https://arxiv.org/abs/2301.01495', 'pip install .', "pip install -e '.[dev]'", 'pip install dist/beckman_nb-0.0.1-py3-none-any.whl',
-        'pip install numba && beckman_demo', 'a @ b.T', '@patch', 'cd beckman_nb && pip install .', 'beckman_nb.program', 'see https://arxiv.org.']
+FOREIGN = {
+    'address': 'see ht·tps://somewhere.org/x',
+    'an insecure one': 'ht·tp://somewhere.org',
+    'a made-up one': 'ht·tps://%(user)s/x',
+    'site': 'someone.git·hub.io',
+    'repository': 'git·@git·hub.com:someone/lib',
+    'repository without https': 'git·hub.com/someone/lib',
+    'pip': 'pip install git·+ssh:somewhere',
+    'mail': 'someone@users.no·reply.example',
+    'mail to a person': 'someone·@somewhere.org',
+    'index': 'pip install ·beckman_nb',
+    'index, one extra': "pip install -U '·beckman-nb[dev]>=1' fastai",
+    'index, by uv': 'uv add ·beckman_nb'}
+FINE = [
+    'https://arxiv.org/abs/2301.01495',
+    'see https://arxiv.org.',
+    'pip install .',
+    "pip install -e '.[dev]'",
+    'pip install dist/beckman_nb-0.0.1-py3-none-any.whl',
+    'pip install numba && beckman_demo',
+    'cd beckman_nb && pip install .',
+    'beckman_nb.program',
+    'a @ b.T',
+    '@patch']
 
 
 @pytest.mark.parametrize('text', FINE)
@@ -302,23 +391,26 @@ def test_own_addresses(tmp_path, text):
 @pytest.mark.parametrize('kind', FOREIGN)
 def test_foreign_addresses(tmp_path, kind):
     "Each kind is found: in a text, in the source of a cell and in an output."
-    text, check = FOREIGN[kind], load('check_addresses')
+    text, check = plain(FOREIGN[kind]), load('check_addresses')
     (tmp_path/'a.md').write_text(f'one\n{text}\n')
     write_nb(tmp_path/'a.ipynb', md(text), code('x', stdout(text), shown(text_html=[text])))
     found = [*check.check_file(tmp_path/'a.md', check.ACCEPTED)]
     assert found and {place for place, _ in found} == {'line 2'}
-    assert {place for place, _ in check.check_file(tmp_path/'a.ipynb', check.ACCEPTED)} == {'cell 0', 'output of cell 1'}
+    places = {place for place, _ in check.check_file(tmp_path/'a.ipynb', check.ACCEPTED)}
+    assert places == {'cell 0', 'output of cell 1'}
 
 
 def test_addresses_of_settings(tmp_path):
-    "What settings.ini names is the project's own, and so is what lies below it; a name that only begins alike is not."
+    "What settings.ini names is the project's own, with what lies below it; a name that begins alike is not."
     lib, mail = plain('git·hub.com/us/lib'), plain('us·@lib.org')
-    (tmp_path/'settings.ini').write_text(plain(f'[DEFAULT]\ngit_url = ht·tps://{lib}\ndoc_host =\nauthor_email = {mail}\n'))
+    settings = f'[DEFAULT]\ngit_url = ht·tps://{lib}\ndoc_host =\nauthor_email = {mail}\n'
+    (tmp_path/'settings.ini').write_text(plain(settings))
     check = load('check_addresses')
     known = check.own(tmp_path/'settings.ini')
     assert known == [lib, mail]
-    for text in (lib, f'{lib}/blob/main', mail): assert [*check.find(plain(f'ht·tps://{text}'), known)] == [], text
-    for text in (f'{lib}2', f'{lib}.other', lib.rpartition('/')[0]): assert [*check.find(plain(f'ht·tps://{text}'), known)], text
+    found = lambda place: [*check.find(plain(f'ht·tps://{place}'), known)]
+    for place in (lib, f'{lib}/blob/main', mail): assert found(place) == [], place
+    for place in (f'{lib}2', f'{lib}.other', lib.rpartition('/')[0]): assert found(place), place
 
 
 def test_pictures_hold_no_address(tmp_path):
@@ -326,4 +418,4 @@ def test_pictures_hold_no_address(tmp_path):
     check, chance = load('check_addresses'), plain('git·+abc')
     write_nb(tmp_path/'a.ipynb', code('plot()', shown(image_png=chance)))
     (tmp_path/'a.bin').write_bytes(chance.encode() + b'\xff')
-    assert [*check.check_file(tmp_path/'a.ipynb', [])] == [*check.check_file(tmp_path/'a.bin', [])] == []
+    for name in ('a.ipynb', 'a.bin'): assert [*check.check_file(tmp_path/name, [])] == [], name

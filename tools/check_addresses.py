@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Check that no file names a place that the project does not own: a repository, a site, a user or a mail address.
+"""Check that no file names a repository, a site, a user or a mail address that the project does not own.
 
     tools/check_addresses.py [FILE ...]     default: every file that git tracks or would track
 
-A stranger who followed such an address would install or read whatever somebody else puts there. Accepted are the cited
-sources and documentation in `ACCEPTED`, and what settings.ini names as the project's own. Text files are read by line,
-notebooks by cell, sources and outputs (not pictures). Nor may anything install the package by its bare name from an
-index, where somebody else could claim it."""
+A stranger who followed such an address would install or read whatever somebody else puts there. Accepted
+are the cited sources and documentation in `ACCEPTED`, and what settings.ini names as the project's own. Text
+files are read by line, notebooks by cell, sources and outputs (not pictures). Nor may anything install the
+package by its bare name from an index, where somebody else could claim it."""
 import json, re, subprocess, sys
 from configparser import ConfigParser
 from pathlib import Path
@@ -34,12 +34,14 @@ ACCEPTED = {  # how an address may begin, and why
     '127.0.0.1': 'this machine',
     'example.org': 'reserved for examples'}
 END = r'[^\s"\'`<>()\[\]\\,;]*'
+NO_REPLY = rf'[\w.+-]*no-?reply{END}'
+MAILBOX = r'(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|edu|io|ai|dev)\b'
 KINDS = {
     'address': re.compile(rf'https?://({END})'),
     'site': re.compile(r'(?<![\w./@-])([\w.%()-]*github\.io)\b'),
     'repository': re.compile(rf'(?<![\w./@-])((?:github|gitlab|bitbucket)\.(?:com|org)[/:]{END})'),
     'source of pip': re.compile(rf'\b(git\+{END})'),
-    'mail address': re.compile(rf'([\w.+-]*no-?reply{END}|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|edu|io|ai|dev)\b)')}
+    'mail address': re.compile(f'({NO_REPLY}|{MAILBOX})')}
 INSTALL = re.compile(r'\b(?:pip3?|pipx|uv|conda|mamba|poetry) (?:install|add)\b([^\n&;|]*)')
 BARE_NAME = re.compile(r'["\'`(]*beckman[-_.]nb(?:\[[^\]]*\])?(?:[=<>~!].*)?["\'`).,:]*', re.I)
 
@@ -63,7 +65,8 @@ def find(text, known):
         for m in pattern.finditer(text):
             if not accepted(m[1], known): yield m.start(), f'{kind}: {m[0]}'
     for m in INSTALL.finditer(text):
-        if any(BARE_NAME.fullmatch(o) for o in m[1].split()): yield m.start(), f'installs a bare name: {m[0].strip()}'
+        if any(BARE_NAME.fullmatch(o) for o in m[1].split()):
+            yield m.start(), f'installs a bare name: {m[0].strip()}'
 
 
 def joined(o):
@@ -73,7 +76,7 @@ def joined(o):
 
 
 def parts(path):
-    "The texts of a file as (a function from a position to its place, text); none for a file that is not text."
+    "The texts of a file as (a function from a position to its place, text); none for a binary file."
     try: text = path.read_text(encoding='utf-8')
     except UnicodeDecodeError: return
     if path.suffix != '.ipynb':
@@ -95,19 +98,23 @@ def check_file(path, known):
 
 def tracked():
     "Every file that git tracks or would track."
-    listed = subprocess.run(['git', 'ls-files', '-z', '--cached', '--others', '--exclude-standard'], cwd=ROOT, check=True,
-                            capture_output=True, text=True).stdout
+    command = ['git', 'ls-files', '-z', '--cached', '--others', '--exclude-standard']
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     files = [ROOT/o for o in listed.split('\0') if o]
     return [p for p in files if p.is_file() and not p.is_symlink()]
 
 
 def main():
-    files, known, bad = [Path(o) for o in sys.argv[1:]] or tracked(), [*ACCEPTED, *own()], 0
+    "Check what the command line names; the exit code says whether there is a foreign address."
+    files = [Path(o) for o in sys.argv[1:]] or tracked()
     if not files: sys.exit('no file to check')
+    known = [*ACCEPTED, *own()]
+    bad = 0
     for path in files:
+        name = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
         for where, problem in check_file(path, known):
             bad += 1
-            print(f'{path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}, {where}: {problem}')
+            print(f'{name}, {where}: {problem}')
     print(f'{len(files)} files checked, {bad} foreign addresses')
     sys.exit(bool(bad))
 

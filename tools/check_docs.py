@@ -3,15 +3,17 @@
 
     tools/check_docs.py [FOLDER]     default: _docs, next to README.md
 
-Fails on: a link or picture whose file is missing, an anchor that no element has, an unresolved cross reference, a
-picture without alternative text, an id or documented symbol that occurs twice on a page, math that was not converted,
-anything loaded from another host, a page that the sidebar does not reach, a notebook that has no page, and a public
-name without an entry of its own where nbdev's links look for it: each function and class in the `__all__` of a module,
-each public method and property of such a class, and each method patched onto a class of another library. No entry is
-asked for what a class inherits, for names with underscores in front, for `forward` and `extra_repr` of a module, and for
-the events that fastai calls on a callback. (For that the package is imported.)"""
+Fails on: a link or picture whose file is missing, an anchor that no element has, an unresolved cross
+reference, a picture without alternative text, an id or documented symbol that occurs twice on a page, math
+that was not converted, anything loaded from another host, a page that the sidebar does not reach, a notebook
+that has no page, and a public name without an entry of its own where nbdev's links look for it: each function
+and class in the `__all__` of a module, each public method and property of such a class, and each method
+patched onto a class of another library. No entry is asked for what a class inherits, for names with
+underscores in front, for `forward` and `extra_repr` of a module, and for the events that fastai calls on a
+callback. (For that the package is imported.)"""
 import html, importlib, inspect, re, sys
 from collections import Counter
+from configparser import ConfigParser
 from functools import cached_property
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,14 +24,19 @@ EXTERNAL = re.compile(r'^[a-z][a-z0-9+.-]*:|^//', re.I)
 LABEL = re.compile(r'\?@[\w-]+|(?<![\w`/])@(?:fig|tbl|eq|sec|lst)-[\w-]+')
 VOID = {'area', 'base', 'br', 'col', 'embed', 'hr', 'img', 'input', 'link', 'meta', 'source', 'track', 'wbr'}
 WIDEST = 100_000  # bytes of a picture
+PICTURES = ('.png', '.jpg', '.jpeg', '.svg')
 
 
 class Page(HTMLParser):
     "The ids, links, loaded files and visible text of one HTML page."
     def __init__(self, path):
         super().__init__()
-        self.path, self.ids, self.links, self.loads, self.prose, self.bad = path, [], [], [], [], []
-        self.stack, self.symbols, self.headings, self.nav = [], [], set(), set()
+        self.path = path
+        self.stack = []  # the open elements, as (tag, class)
+        self.prose, self.bad = [], []
+        self.headings, self.symbols = set(), []
+        self.links, self.nav = [], set()
+        self.ids, self.loads = [], []
         self.feed(path.read_text(encoding='utf-8'))
 
     def inside(self, *tags): return any(t in tags for t, _ in self.stack)
@@ -40,10 +47,13 @@ class Page(HTMLParser):
         if a.get('id'): self.ids.append(a['id'])
         if tag == 'a' and a.get('href') is not None:
             self.links.append(a['href'])
-            if self.inside('nav') or 'sidebar' in ' '.join(c for _, c in self.stack): self.nav.add(a['href'])
-        if tag == 'img':
-            if not (a.get('alt') or '').strip(): self.bad.append(f'picture without alternative text: {a.get("src", "")[:80]}')
-        for k in ('src', 'poster') + (('href',) if tag == 'link' and a.get('rel') in ('stylesheet', 'icon') else ()):
+            in_sidebar = any('sidebar' in c for _, c in self.stack)
+            if in_sidebar or self.inside('nav'): self.nav.add(a['href'])
+        if tag == 'img' and not (a.get('alt') or '').strip():
+            self.bad.append(f'picture without alternative text: {a.get("src", "")[:80]}')
+        loading = ['src', 'poster']
+        if tag == 'link' and a.get('rel') in ('stylesheet', 'icon'): loading.append('href')
+        for k in loading:
             if a.get(k) and not a[k].startswith('data:'): self.loads.append(a[k])
         if 'math' in (a.get('class') or '').split(): self.bad.append('math that was not converted')
 
@@ -70,42 +80,65 @@ def resolve(page, url, pages, where):
         if other and unquote(anchor) not in other.ids: return f'{where} to a missing anchor: {url}'
 
 
-def check_site(docs, nbs=ROOT/'nbs'):
-    "Every problem of the site in `docs`, made from the notebooks in `nbs`, as (page, problem)."
-    files = [p for p in sorted(docs.rglob('*.html')) if 'site_libs' not in p.parts]
-    pages, site = {p.resolve(): Page(p.resolve()) for p in files}, settings_url()
-    if not pages: yield docs, 'no page at all'
-    for page in pages.values():
-        for problem in page.bad: yield page.path, problem
-        for ident, n in Counter(page.ids).items():
-            if n > 1: yield page.path, f'id used {n} times: {ident}'
-        for sym, n in Counter(o for o in page.symbols if re.fullmatch(r'[\w.]+', o)).items():
-            if n > 1: yield page.path, f'documented {n} times: {sym}'
-        for m in LABEL.findall(' '.join(page.prose)): yield page.path, f'unresolved cross reference: {m}'
-        for url in page.links:
-            if site and url.startswith(site): yield page.path, f'link to the public site instead of a page: {url}'
-            elif not EXTERNAL.match(url):
-                problem = resolve(page, url, pages, 'link')
-                if problem: yield page.path, problem
-        for url in page.loads:
-            if EXTERNAL.match(url): yield page.path, f'loaded from another host: {url}'
-            else:
-                problem = resolve(page, url, pages, 'picture or style')
-                if problem: yield page.path, problem
+def repeated(items):
+    "What occurs more than once in `items`, as (item, how often)."
+    return [(o, n) for o, n in Counter(items).items() if n > 1]
+
+
+def check_page(page, pages, site):
+    "Every problem of one of the `pages`, and None for what has none; `site` is the public address."
+    yield from page.bad
+    for ident, n in repeated(page.ids): yield f'id used {n} times: {ident}'
+    symbols = [o for o in page.symbols if re.fullmatch(r'[\w.]+', o)]
+    for symbol, n in repeated(symbols): yield f'documented {n} times: {symbol}'
+    for m in LABEL.findall(' '.join(page.prose)): yield f'unresolved cross reference: {m}'
+    for url in page.links:
+        if site and url.startswith(site): yield f'link to the public site instead of a page: {url}'
+        elif not EXTERNAL.match(url): yield resolve(page, url, pages, 'link')
+    for url in page.loads:
+        if EXTERNAL.match(url): yield f'loaded from another host: {url}'
+        else: yield resolve(page, url, pages, 'picture or style')
+
+
+def check_sidebar(docs, pages):
+    "The pages that the sidebar of the first page does not name."
     index = pages.get((docs/'index.html').resolve())
-    if index:
-        reached = {(docs/o.partition('#')[0]).resolve() for o in index.nav if not EXTERNAL.match(o)}
-        for p in pages:
-            if p not in reached: yield p, 'not in the sidebar'
-    for img in docs.rglob('*'):
-        if img.suffix in ('.png', '.jpg', '.jpeg', '.svg') and img.stat().st_size > WIDEST and 'site_libs' not in img.parts:
-            yield img, f'picture larger than {WIDEST//1000} kB: {img.stat().st_size//1000} kB'
+    if not index: return
+    reached = {(docs/o.partition('#')[0]).resolve() for o in index.nav if not EXTERNAL.match(o)}
+    for p in pages:
+        if p not in reached: yield p, 'not in the sidebar'
+
+
+def check_pictures(docs):
+    "The pictures that are too large."
+    for path in docs.rglob('*'):
+        if path.suffix not in PICTURES or 'site_libs' in path.parts: continue
+        size = path.stat().st_size
+        if size > WIDEST: yield path, f'picture larger than {WIDEST//1000} kB: {size//1000} kB'
+
+
+def check_complete(docs, nbs, pages):
+    "The notebooks that have no page."
     made = {p.relative_to(docs.resolve()).with_suffix('').as_posix() for p in pages}
-    for nb in sorted(nbs.rglob('*.ipynb')) if nbs else []:
+    for nb in sorted(nbs.rglob('*.ipynb')):
         rel = nb.relative_to(nbs)
         if any(o[0] in '_.' for o in rel.parts): continue
         name = re.sub(r'^\d+[a-zA-Z0-9]*_', '', rel.name.lower()).removesuffix('.ipynb')
         if rel.with_name(name).as_posix() not in made: yield nb, 'notebook without a page'
+
+
+def check_site(docs, nbs=ROOT/'nbs'):
+    "Every problem of the site in `docs`, made from the notebooks in `nbs`, as (page, problem)."
+    files = [p for p in sorted(docs.rglob('*.html')) if 'site_libs' not in p.parts]
+    pages = {p.resolve(): Page(p.resolve()) for p in files}
+    site = settings_url()
+    if not pages: yield docs, 'no page at all'
+    for page in pages.values():
+        for problem in check_page(page, pages, site):
+            if problem: yield page.path, problem
+    yield from check_sidebar(docs, pages)
+    yield from check_pictures(docs)
+    if nbs: yield from check_complete(docs, nbs, pages)
 
 
 MEMBERS = (property, cached_property, classmethod, staticmethod)
@@ -127,9 +160,10 @@ def called_by_others(cls):
 
 
 def wanted(module, syms):
-    "Each name of the imported `module` that needs an entry, and the page for it; `syms` is nbdev's index of the module."
+    "Each name of the imported `module` that needs an entry, and its page; `syms`: nbdev's index of it."
     package, pages = module.__name__.partition('.')[0], {}
-    for full, (url, _) in syms.items(): pages[full.removeprefix(f'{module.__name__}.')] = url.partition('#')[0]
+    for full, (url, _) in syms.items():
+        pages[full.removeprefix(f'{module.__name__}.')] = url.partition('#')[0]
     for name in getattr(module, '__all__', []):
         if name not in pages: continue  # no function or class, or one of another module
         yield name, pages[name]
@@ -137,39 +171,44 @@ def wanted(module, syms):
         if not inspect.isclass(o): continue
         skipped = {*called_by_others(o)}
         for member in own_members(o):
-            if member not in skipped: yield f'{name}.{member}', pages.get(f'{name}.{member}', pages[name])
+            full = f'{name}.{member}'
+            if member not in skipped: yield full, pages.get(full, pages[name])
     for name in pages:
         cls, _, member = name.partition('.')
         home = getattr(getattr(module, cls, None), '__module__', package)
-        if member and not member.startswith('_') and home.partition('.')[0] != package: yield name, pages[name]
+        foreign = home.partition('.')[0] != package
+        if foreign and member and not member.startswith('_'): yield name, pages[name]
 
 
 def check_entries(docs, index, load=importlib.import_module):
-    "Every public name of the modules in nbdev's `index` without an entry on its page in `docs`, as (page, problem)."
+    "Every public name in nbdev's `index` without an entry on its page in `docs`, as (page, problem)."
     seen, headings = set(), {}
     for module, syms in index['syms'].items():
         for name, page in wanted(load(module), syms):
             if (name, page) in seen: continue
             seen.add((name, page))
-            if page not in headings: headings[page] = Page(docs/page).headings if (docs/page).exists() else set()
+            if page not in headings:
+                headings[page] = Page(docs/page).headings if (docs/page).exists() else set()
             if name not in headings[page]: yield docs/page, f'no entry of its own: {name}'
+
+
+def settings():
+    "What settings.ini says."
+    cfg = ConfigParser(delimiters=['='])
+    cfg.read(ROOT/'settings.ini', encoding='utf-8')
+    return cfg['DEFAULT']
 
 
 def nbdev_index():
     "nbdev's index of the package in this checkout."
-    from configparser import ConfigParser
-    cfg = ConfigParser(delimiters=['='])
-    cfg.read(ROOT/'settings.ini', encoding='utf-8')
     sys.path.insert(0, str(ROOT))
-    return importlib.import_module(f'{cfg["DEFAULT"]["lib_path"]}._modidx').d
+    return importlib.import_module(f'{settings()["lib_path"]}._modidx').d
 
 
 def settings_url():
     "The public address of the site, from settings.ini."
-    from configparser import ConfigParser
-    cfg = ConfigParser(delimiters=['='])
-    cfg.read(ROOT/'settings.ini', encoding='utf-8')
-    return (cfg['DEFAULT'].get('doc_host', '') + cfg['DEFAULT'].get('doc_baseurl', '')).rstrip('/')
+    cfg = settings()
+    return (cfg.get('doc_host', '') + cfg.get('doc_baseurl', '')).rstrip('/')
 
 
 def check_readme(path, docs):
@@ -184,12 +223,14 @@ def check_readme(path, docs):
         if site and target.startswith(site):
             page = docs/(target[len(site):].strip('/') or 'index.html')
             if not page.exists(): yield path, f'link to a missing page of the site: {url}'
-            elif anchor and anchor not in Page(page).ids: yield path, f'link to a missing anchor of the site: {url}'
+            elif anchor and anchor not in Page(page).ids:
+                yield path, f'link to a missing anchor of the site: {url}'
         elif target and not EXTERNAL.match(target) and not (path.parent/unquote(target)).exists():
             yield path, f'link to a missing file: {url}'
 
 
 def main():
+    "Check the site and the README; the exit code says whether there is a problem."
     docs = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT/'_docs')
     if not docs.is_dir(): sys.exit(f'no such folder: {docs}')
     docs = docs.resolve()

@@ -59,7 +59,8 @@ try:
     from nbdev.config import is_nbdev
     if is_nbdev(): nbdev_export()
 except ImportError: pass'''
-WIDTH, CELLS, LINES = 110, 90, 400
+WIDTH = 110  # columns
+CELLS, LINES = 90, 400  # of a notebook, of a module
 
 MACHINE = re.compile(r'(?<![\w.~$}/-])/(?:work|home|root|tmp|Users|mnt|opt|var/folders|private)/[\w.-]+'
                      r'|\b[A-Z]:\\\\?Users\\')

@@ -7,8 +7,8 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import fastai, fastcore, numpy as np, torch
-from fastai.vision.all import (CategoryBlock, DataBlock, ImageBlock, IntToFloatTensor, Learner, RandomSplitter, accuracy,
-                               get_image_files, parent_label)
+from fastai.vision.all import (CategoryBlock, DataBlock, ImageBlock, IntToFloatTensor, Learner,
+                               RandomSplitter, accuracy, get_image_files, parent_label)
 from PIL import Image
 
 import beckman_nb
@@ -20,7 +20,8 @@ from beckman_nb.models import small_cnn
 where = Path(beckman_nb.__file__).resolve()
 assert 'site-packages' in where.parts, f'imported from {where}, not from the installed wheel'
 assert int(fastcore.__version__.split('.')[0]) >= 2, f'fastcore {fastcore.__version__} is not the newest'
-print(f'Python {sys.version.split()[0]}, torch {torch.__version__}, fastai {fastai.__version__}, fastcore {fastcore.__version__}')
+versions = ', '.join(f'{o.__name__} {o.__version__}' for o in (torch, fastai, fastcore))
+print(f'Python {sys.version.split()[0]}, {versions}')
 
 modules = sorted(index['syms'])
 for name in modules: importlib.import_module(name)
@@ -31,11 +32,16 @@ commands = [o for o in wheel.entry_points if o.group == 'console_scripts']
 for o in commands: assert callable(o.load()), o
 print('commands:', *sorted(o.name for o in commands))
 
-data = [o.as_posix() for o in wheel.files if o.suffix in ('.json', '.safetensors')]
+stored = [o for o in wheel.files if o.suffix in ('.json', '.safetensors')]
+data = [o.as_posix() for o in stored]
 assert any(o.startswith('beckman_nb/weights/') for o in data), data
 assert not any('/studies/weights/' in o for o in data), data
-assert all(wheel.metadata.get_all(o) is None or all(wheel.metadata.get_all(o)) for o in ('Home-page', 'Author-email', 'Project-URL'))
-print(f'{len(data)} files of data, {sum(o.locate().stat().st_size for o in wheel.files if o.as_posix() in data)/1e6:.1f} MB')
+size = sum(o.locate().stat().st_size for o in stored)
+print(f'{len(data)} files of data, {size/1e6:.1f} MB')
+
+for field in ('Home-page', 'Author-email', 'Project-URL'):
+    addresses = wheel.metadata.get_all(field)
+    assert addresses is None or all(addresses), f'{field}: {addresses}'
 
 
 def image_files(folder, n=32, size=16):

@@ -117,9 +117,11 @@ class Iteration:
         d = per_marginal(problem.weights)*y
         return duality_gap(problem.views, m, x, q, d, problem.params, problem.weights)
 
-    def answer(self, which):
-        "The unknowns of images that are done"
-        return pick(self.point(), which)
+    def deliver(self, found, at, which):
+        "Put the images that are done, a mask, where they belong in the solution"
+        m, q, y = pick(self.point(), which)
+        found.flow[:, at], found.image[at] = m, q
+        found.multipliers[:, at] = per_marginal(self.problem.weights[:, which])*y
 
     def ease(self, primal): pass
 
@@ -145,13 +147,8 @@ def _blank(problem):
     def per_image(dtype): return p.new_empty(p.shape[1], dtype=dtype)
     gap, primal = per_image(torch.float64), per_image(torch.float64)
     iters, converged = per_image(torch.int64), per_image(torch.bool)
-    return Solution(torch.empty_like(p[0]), flow, torch.empty_like(p), gap, primal, iters, converged)
-
-def _store(found, at, answer, weights):
-    "Put finished images where they belong"
-    m, q, y = answer
-    found.flow[:, at], found.image[at] = m, q
-    found.multipliers[:, at] = per_marginal(weights)*y
+    image, multipliers = p.new_empty(p.shape[1:]), p.new_empty(p.shape)   # contiguous, whatever the views are
+    return Solution(image, flow, multipliers, gap, primal, iters, converged)
 
 def _solve_piece(make, problem, limits, init, found, first):
     "Solve one piece of a batch into `found`, from image `first` on"
@@ -163,7 +160,7 @@ def _solve_piece(make, problem, limits, init, found, first):
         ends = good | (done >= limits.max_iters)
         if ends.any():
             at = index[ends]
-            _store(found, at, iteration.answer(ends), iteration.problem.weights[:, ends])
+            iteration.deliver(found, at, ends)
             found.gap[at], found.primal[at] = gap[ends], primal[ends]
             found.iters[at], found.converged[at] = done, good[ends]
             if ends.all(): return
