@@ -194,3 +194,21 @@ def test_main_does_nothing_when_imported(run_python):
     heavy = '[o for o in ("torch", "fastai") if o in sys.modules]'
     res = run_python(f'import sys, beckman_nb.__main__; print({heavy})')
     assert (res.returncode, res.stdout, res.stderr) == (0, '[]\n', '')
+
+
+WITHOUT_NUMBA = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] == 'numba': raise ImportError('no Numba here')
+sys.meta_path.insert(0, Blocked())
+import beckman_nb.solvers.gpu, beckman_nb.barycenter
+print('numba' in sys.modules)
+"""
+
+
+def test_gpu_needs_no_numba(run_python):
+    "The solver for CUDA, and the function that chooses it, import where Numba is missing."
+    pytest.importorskip('triton')
+    res = run_python(WITHOUT_NUMBA)
+    assert (res.returncode, res.stdout) == (0, 'False\n'), res.stderr

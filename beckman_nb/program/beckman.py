@@ -41,7 +41,7 @@ class BeckmanParams:
     def with_transport(cls,
                        size: int # side of the images in pixels, >= 1
                       ) -> 'BeckmanParams': # `lam=1/size, rho=0.5, mu=0.1, theta=0.1, kappa=0.1`
-        "Lengths in units of the image's side, so that mass does move; with a unique barycenter"
+        "Lengths in units of the image's side, so that mass can move; with a unique barycenter"
         if not isinstance(size, Real) or not size >= 1:
             raise ValueError(f"size: expected a side in pixels >= 1, got {size!r}")
         return cls(lam=1/size, rho=.5, mu=.1, theta=.1, kappa=.1)

@@ -108,7 +108,7 @@ class Iteration:
 
     def keep(self, stay):
         "Go on with some of the images; `stay` is a mask"
-        self.problem = self.problem.part(stay)
+        self.problem, self.start = self.problem.part(stay), pick(self.start, stay)
 
     def certify(self):
         "Gap and objective of every image that is still there, `(B,)` float64"

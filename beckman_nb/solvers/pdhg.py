@@ -91,7 +91,7 @@ class PDHG(Iteration):
     def keep(self, stay):
         super().keep(stay)
         self.z, self.new = pick(self.z, stay), pick(self.new, stay)
-        self.start, self.omega = pick(self.start, stay), self.omega[stay]
+        self.omega = self.omega[stay]
 
 # %% ../../nbs/solvers/10_pdhg.ipynb #f001
 def pdhg(marginals: Tensor, # `(N,B,C,H,W)`, finite and >= 0, float32 or float64; else `ValueError`
