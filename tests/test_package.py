@@ -123,3 +123,10 @@ def test_package_data(tmp_path):
     assert meta['License-Expression'] == CFG['license']
     addresses = {'Home-page': 'git_url', 'Author-email': 'author_email', 'Project-URL': 'doc_host'}
     for field, key in addresses.items(): assert (field in meta) == bool(CFG[key]), f'{field}: {meta[field]}'
+
+
+@pytest.mark.parametrize('network', ['control', 'adversarial', 'pose'])
+def test_research_networks(network):
+    "The networks of the studies lie in the repository, each small (they stay out of the wheel)."
+    path = ROOT/'beckman_nb'/'studies'/'weights'/f'small_cnn_cifar10_{network}.safetensors'
+    assert path.stat().st_size < 2e6
