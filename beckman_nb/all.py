@@ -5,13 +5,15 @@
 # %% auto #0
 __all__ = ['beckman_barycenter', 'BarycenterResult', 'BeckmanParams', 'Rotations', 'Translations', 'Compose', 'difference',
            'divergence', 'duality_gap', 'analytic_barycenter', 'transport_inactive', 'convex_oracle',
-           'BeckmanBarycenter', 'RandomBarycenter', 'RandomPose', 'Averaged', 'Defended', 'control_defenses', 'fgsm',
-           'pgd', 'Attack', 'flow_attack', 'worst_view', 'train_step', 'AdversarialRecipe', 'BeckmanRecipe',
-           'PairedRecipe', 'perturbed_weights', 'AdversarialTraining', 'BeckmanTraining', 'RobustAccuracy',
-           'DefendedPrediction', 'BeckmanMonitor', 'WeightAverage', 'SeedEpochs', 'load_arrays', 'get_dls', 'small_cnn',
-           'preact_resnet18', 'wide_resnet', 'dm_wide_resnet', 'Normalization', 'load_checkpoint', 'shipped_weights',
-           'robustness', 'Robustness', 'ThreatModel', 'sanity_checks', 'compare', 'Comparison', 'make_report',
-           'write_report', 'verdict', 'plot_barycenters', 'plot_robustness', 'plot_eps', 'plot_disagreements']
+           'BeckmanBarycenter', 'RandomBarycenter', 'RandomPose', 'Averaged', 'Defended', 'LowPass', 'control_defenses',
+           'FlowNoise', 'Smoothed', 'certify_images', 'Certificates', 'robust_error', 'fgsm', 'pgd', 'Attack',
+           'flow_attack', 'worst_view', 'train_step', 'AdversarialRecipe', 'BeckmanRecipe', 'NoiseRecipe',
+           'PairedRecipe', 'perturbed_weights', 'AdversarialTraining', 'BeckmanTraining', 'NoiseTraining',
+           'RobustAccuracy', 'DefendedPrediction', 'BeckmanMonitor', 'WeightAverage', 'SeedEpochs', 'load_arrays',
+           'get_dls', 'small_cnn', 'small_resnet', 'preact_resnet18', 'wide_resnet', 'dm_wide_resnet', 'Normalization',
+           'load_checkpoint', 'shipped_weights', 'robustness', 'Robustness', 'ThreatModel', 'sanity_checks', 'compare',
+           'Comparison', 'make_report', 'write_report', 'verdict', 'plot_barycenters', 'plot_robustness', 'plot_eps',
+           'plot_disagreements']
 
 # %% ../nbs/95_all.ipynb #e002
 from .console import quiet_fastai
@@ -29,33 +31,40 @@ from .evaluate.robustness import Robustness, robustness
 from .evaluate.sanity import sanity_checks
 from .layers import (
     Averaged, BeckmanBarycenter, Defended, RandomBarycenter, RandomPose, control_defenses)
+from .lowpass import LowPass
 from .marginals import Compose, Rotations, Translations
-from .models import Normalization, dm_wide_resnet, preact_resnet18, small_cnn, wide_resnet
+from .models import (
+    Normalization, dm_wide_resnet, preact_resnet18, small_cnn, small_resnet, wide_resnet)
+from .noise import FlowNoise
 from .program.analytic import analytic_barycenter, transport_inactive
 from .program.beckman import BeckmanParams, duality_gap
 from .program.grid import difference, divergence
 from .program.oracle import convex_oracle
+from .smoothing import Certificates, Smoothed, certify_images, robust_error
 from .stats import Comparison, compare
 from .threat import ThreatModel
 from .train.attacks import Attack, fgsm, pgd
-from .train.callback import AdversarialTraining, BeckmanTraining, DefendedPrediction, RobustAccuracy
+from .train.callback import (
+    AdversarialTraining, BeckmanTraining, DefendedPrediction, NoiseTraining, RobustAccuracy)
 from .train.extras import BeckmanMonitor, SeedEpochs, WeightAverage
 from .train.geometric import flow_attack, worst_view
 from .train.recipes import (
-    AdversarialRecipe, BeckmanRecipe, PairedRecipe, perturbed_weights, train_step)
+    AdversarialRecipe, BeckmanRecipe, NoiseRecipe, PairedRecipe, perturbed_weights, train_step)
 
 # %% ../nbs/95_all.ipynb #e006
 _all_ = [
     'beckman_barycenter', 'BarycenterResult', 'BeckmanParams',
     'Rotations', 'Translations', 'Compose',
     'difference', 'divergence', 'duality_gap', 'analytic_barycenter', 'transport_inactive', 'convex_oracle',
-    'BeckmanBarycenter', 'RandomBarycenter', 'RandomPose', 'Averaged', 'Defended', 'control_defenses',
+    'BeckmanBarycenter', 'RandomBarycenter', 'RandomPose', 'Averaged', 'Defended', 'LowPass',
+    'control_defenses',
+    'FlowNoise', 'Smoothed', 'certify_images', 'Certificates', 'robust_error',
     'fgsm', 'pgd', 'Attack', 'flow_attack', 'worst_view',
-    'train_step', 'AdversarialRecipe', 'BeckmanRecipe', 'PairedRecipe', 'perturbed_weights',
-    'AdversarialTraining', 'BeckmanTraining', 'RobustAccuracy', 'DefendedPrediction',
+    'train_step', 'AdversarialRecipe', 'BeckmanRecipe', 'NoiseRecipe', 'PairedRecipe', 'perturbed_weights',
+    'AdversarialTraining', 'BeckmanTraining', 'NoiseTraining', 'RobustAccuracy', 'DefendedPrediction',
     'BeckmanMonitor', 'WeightAverage', 'SeedEpochs',
     'load_arrays', 'get_dls',
-    'small_cnn', 'preact_resnet18', 'wide_resnet', 'dm_wide_resnet', 'Normalization',
+    'small_cnn', 'small_resnet', 'preact_resnet18', 'wide_resnet', 'dm_wide_resnet', 'Normalization',
     'load_checkpoint', 'shipped_weights',
     'robustness', 'Robustness', 'ThreatModel', 'sanity_checks', 'compare', 'Comparison',
     'make_report', 'write_report', 'verdict',

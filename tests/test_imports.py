@@ -14,17 +14,21 @@ FLOORS = [
     ['solvers'],
     ['runs', 'stats', 'tables', 'threat'],
     ['barycenter', 'marginals'],
-    ['layers'],
+    ['layers', 'lowpass'],
     ['data', 'models', 'checkpoints'],
+    ['ball'],
+    ['noise'],
+    ['smoothing'],
     ['train'],
     ['evaluate'],
     ['console', 'by_name', 'cli'],
     ['all'],
     ['studies'],
     ['__main__']]
-SOLVER = ('program', 'solvers', 'barycenter', 'marginals', 'layers')  # torch and what compiles, nothing else
+SOLVER = (  # torch and what compiles, nothing else
+    'program', 'solvers', 'barycenter', 'marginals', 'layers', 'lowpass')
 TORCH_ONLY = SOLVER + (  # run where fastai is missing
-    'runs', 'stats', 'tables', 'threat', 'models', 'checkpoints',
+    'runs', 'stats', 'tables', 'threat', 'models', 'checkpoints', 'ball', 'noise', 'smoothing',
     'train.attacks', 'train.geometric', 'train.recipes',
     'evaluate.autoattack', 'evaluate.protocols', 'evaluate.robustness', 'evaluate.sanity')
 HEAVY = ('fastai', 'fastcore', 'matplotlib', 'sklearn', 'cvxpy', 'ot')

@@ -11,25 +11,19 @@ from functools import partial
 import torch
 from torch import Tensor
 from ..program.beckman import BeckmanParams, per_marginal
+from ..program.cosine import cosine_modes, laplacian
 from ..program.grid import difference, divergence
 from .coarse import solve_on_levels
 from .loop import (
     Iteration, Limits, Problem, Solution, check_slack, eased_price, pick)
 
 # %% ../../nbs/solvers/30_splitting.ipynb #c090
-def _cosines(n, like):
-    "Orthonormal cosine transform of length `n` as a matrix, and the eigenvalues of the Neumann Laplacian"
-    k = torch.arange(n, dtype=torch.float64, device=like.device)
-    c = torch.cos(math.pi/n*k[:, None]*(k + .5))*math.sqrt(2/n)
-    c[0] /= math.sqrt(2)
-    return c.to(like), (2 - 2*torch.cos(math.pi/n*k)).to(like)
-
 def _smoother(like, l2):
     "The function that solves (1 + l2 grad^T grad) y = x, exactly"
-    a, rows = _cosines(like.shape[-2], like)
-    b, columns = _cosines(like.shape[-1], like)
-    damp = 1/(1 + l2*(rows[:, None] + columns))
-    return lambda x: a.T @ ((a @ x @ b.T)*damp) @ b
+    h, w = like.shape[-2:]
+    a, b = cosine_modes(h).to(like), cosine_modes(w).to(like)
+    damp = 1/(1 + l2*laplacian(h, w).to(like))
+    return lambda x: a @ ((a.T @ x @ b)*damp) @ b.T
 
 def _local(z, q, p, w, a, params):
     "Scaled multipliers nearest to `z`, with the image that goes with them, by one step from `q`"

@@ -13,20 +13,8 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from torch import nn, Tensor
+from ..models import eval_mode
 from ..program.inputs import check_images
-
-# %% ../../nbs/train/00_attacks.ipynb #c009
-@contextmanager
-def eval_mode(
-    model, # `nn.Module`; any other callable passes through untouched
-): # context manager yielding `model`
-    "Every module of `model` in eval mode inside the block, and back in its own after it, also after an error"
-    modules = list(model.modules()) if isinstance(model, nn.Module) else []
-    modes = [module.training for module in modules]
-    for module in modules: module.training = False
-    try: yield model
-    finally:
-        for module, training in zip(modules, modes): module.training = training
 
 # %% ../../nbs/train/00_attacks.ipynb #e008
 def check_size(

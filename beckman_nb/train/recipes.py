@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WeightedView', 'train_step', 'Recipe', 'trades_penalty', 'mart_penalty', 'AdversarialRecipe', 'BeckmanRecipe',
-           'PairedRecipe', 'WeightPerturbation', 'perturbed_weights']
+           'PairedRecipe', 'NoiseRecipe', 'disagreement', 'WeightPerturbation', 'perturbed_weights']
 
 # %% ../../nbs/train/20_recipes.ipynb #e002
 import math
@@ -58,7 +58,7 @@ class Recipe:
         eps=None, # radius for this batch, the attack's own by default
         objective=None, # what the attack climbs in this batch, its own by default
         generator=None, # `torch.Generator` of everything random
-        clock=no_clock, # `with clock('attack'):` and `with clock('barycenter'):` enclose those parts
+        clock=no_clock, # `with clock('attack'):`, `with clock('barycenter'):` and `with clock('noise'):` enclose those parts
     )->list: # of `WeightedView(name, images, weight)`, without gradient, the main view first
         "What the network is to predict for this batch"
         return [WeightedView('clean', x, 1.)]
@@ -271,6 +271,55 @@ class PairedRecipe(Recipe):
         with clock('barycenter'), torch.no_grad():
             q = beckman_barycenter(torch.stack([adv, other]), params, tol=self.tol, max_iters=500).image
         return [WeightedView('adversarial', adv, 1 - self.alpha), WeightedView('barycenter', q, self.alpha)]
+
+# %% ../../nbs/train/20_recipes.ipynb #n002
+class NoiseRecipe(Recipe):
+    "Training on noisy images, for a vote over noisy copies"
+    def __init__(self,
+        noise, # `FlowNoise`, or any module with `sample(x, generator)`
+        consistency=0., # weight >= 0 of the disagreement between two draws; 0: one draw
+        joint=False, # whether the second half of a batch is attacked instead
+        attack='fgsm', # as in `Attack`, for `joint`
+        eps=8/255, # as in `Attack`
+        steps=10, # as in `Attack`
+        step_size=None, # as in `Attack`
+        norm='Linf', # as in `Attack`
+    ):
+        if not callable(getattr(noise, 'sample', None)):
+            raise ValueError(f"noise: expected a module with sample(x, generator), got {noise!r}")
+        check_size('consistency', consistency)
+        self.noise = noise
+        self.consistency = consistency
+        self.joint = joint
+        self.attack = Attack(attack, eps, steps, step_size, norm)
+
+    def views(self, model, x, y, eps=None, objective=None, generator=None, clock=no_clock):
+        "Noisy images, once or twice, and attacked ones behind them; arguments as in `Recipe.views`"
+        check_images(x)
+        n = len(x) - len(x)//2 if self.joint else len(x)
+        attacked = x[n:]
+        if len(attacked):
+            with clock('attack'): attacked = self.attack(model, attacked, y[n:], eps, objective, generator)
+        names = ['noisy', 'noisy again'] if self.consistency else ['noisy']
+        with clock('noise'), torch.no_grad():
+            drawn = [torch.cat([self.noise.sample(x[:n], generator), attacked]) for _ in names]
+        return [WeightedView(name, images, 1/len(names)) for name, images in zip(names, drawn)]
+
+    def penalty(self, preds, y):
+        "The price of disagreement; arguments as in `Recipe.penalty`"
+        if not self.consistency: return 0.
+        n = len(y) - len(y)//2 if self.joint else len(y)
+        first, again = (preds[name][:n] for name in ('noisy', 'noisy again'))
+        return self.consistency*disagreement(first, again).mean()
+
+def disagreement(
+    a:Tensor, # logits (B, K) of one draw
+    b:Tensor, # logits (B, K) of another one
+)->Tensor: # (B,), >= 0: mean divergence of the two predictions from their average
+    "How far two predictions are apart"
+    logs = [F.log_softmax(o.float(), 1) for o in (a, b)]
+    mean = torch.logaddexp(*logs) - math.log(2)
+    return sum((mean.exp()*(mean - log)).sum(1) for log in logs)/2
 
 # %% ../../nbs/train/20_recipes.ipynb #c064
 @contextmanager
