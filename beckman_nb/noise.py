@@ -55,6 +55,13 @@ class FlowNoise(nn.Module):
         self.register_buffer('std', std, persistent=False)
         self._found = {} # constants, once they have been asked for
 
+    @property
+    def settings(self) -> dict:
+        "The arguments that make this noise again"
+        band = self.band
+        return dict(size=list(band.size), sigma=self.sigma, cut=band.cut, create=self.create, pad=band.pad,
+                    spectrum=self.spectrum, fill=band.fill)
+
     def forward(self, x): return self.sample(x)
 
     def extra_repr(self): return f'sigma={self.sigma:g}, create={self.create}, spectrum={self.spectrum!r}'
