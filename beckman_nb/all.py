@@ -6,14 +6,14 @@
 __all__ = ['beckman_barycenter', 'BarycenterResult', 'BeckmanParams', 'Rotations', 'Translations', 'Compose', 'difference',
            'divergence', 'duality_gap', 'analytic_barycenter', 'transport_inactive', 'convex_oracle',
            'BeckmanBarycenter', 'RandomBarycenter', 'RandomPose', 'Averaged', 'Defended', 'LowPass', 'control_defenses',
-           'FlowNoise', 'Smoothed', 'certify_images', 'Certificates', 'robust_error', 'fgsm', 'pgd', 'Attack',
-           'flow_attack', 'worst_view', 'train_step', 'AdversarialRecipe', 'BeckmanRecipe', 'NoiseRecipe',
-           'PairedRecipe', 'perturbed_weights', 'AdversarialTraining', 'BeckmanTraining', 'NoiseTraining',
-           'RobustAccuracy', 'DefendedPrediction', 'BeckmanMonitor', 'WeightAverage', 'SeedEpochs', 'load_arrays',
-           'get_dls', 'small_cnn', 'small_resnet', 'preact_resnet18', 'wide_resnet', 'dm_wide_resnet', 'Normalization',
-           'load_checkpoint', 'shipped_weights', 'robustness', 'Robustness', 'ThreatModel', 'sanity_checks', 'compare',
-           'Comparison', 'make_report', 'write_report', 'verdict', 'plot_barycenters', 'plot_robustness', 'plot_eps',
-           'plot_disagreements']
+           'FlowNoise', 'Smoothed', 'certify_images', 'Certificates', 'robust_error', 'load_smoothed', 'save_smoothed',
+           'fgsm', 'pgd', 'Attack', 'flow_attack', 'worst_view', 'train_step', 'AdversarialRecipe', 'BeckmanRecipe',
+           'NoiseRecipe', 'PairedRecipe', 'perturbed_weights', 'AdversarialTraining', 'BeckmanTraining',
+           'NoiseTraining', 'RobustAccuracy', 'DefendedPrediction', 'BeckmanMonitor', 'WeightAverage', 'SeedEpochs',
+           'load_arrays', 'get_dls', 'small_cnn', 'small_resnet', 'preact_resnet18', 'wide_resnet', 'dm_wide_resnet',
+           'Normalization', 'load_checkpoint', 'shipped_weights', 'robustness', 'Robustness', 'ThreatModel',
+           'sanity_checks', 'compare', 'Comparison', 'make_report', 'write_report', 'verdict', 'plot_barycenters',
+           'plot_robustness', 'plot_eps', 'plot_disagreements']
 
 # %% ../nbs/95_all.ipynb #e002
 from .console import quiet_fastai
@@ -40,7 +40,8 @@ from .program.analytic import analytic_barycenter, transport_inactive
 from .program.beckman import BeckmanParams, duality_gap
 from .program.grid import difference, divergence
 from .program.oracle import convex_oracle
-from .smoothing import Certificates, Smoothed, certify_images, robust_error
+from .smoothing import (
+    Certificates, Smoothed, certify_images, load_smoothed, robust_error, save_smoothed)
 from .stats import Comparison, compare
 from .threat import ThreatModel
 from .train.attacks import Attack, fgsm, pgd
@@ -59,6 +60,7 @@ _all_ = [
     'BeckmanBarycenter', 'RandomBarycenter', 'RandomPose', 'Averaged', 'Defended', 'LowPass',
     'control_defenses',
     'FlowNoise', 'Smoothed', 'certify_images', 'Certificates', 'robust_error',
+    'load_smoothed', 'save_smoothed',
     'fgsm', 'pgd', 'Attack', 'flow_attack', 'worst_view',
     'train_step', 'AdversarialRecipe', 'BeckmanRecipe', 'NoiseRecipe', 'PairedRecipe', 'perturbed_weights',
     'AdversarialTraining', 'BeckmanTraining', 'NoiseTraining', 'RobustAccuracy', 'DefendedPrediction',
