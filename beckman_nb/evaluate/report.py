@@ -139,8 +139,8 @@ def verdict(
 # %% ../../nbs/evaluate/50_report.ipynb #c025
 def _quick_note(result): return 'QUICK attack, accuracies too high. ' if result.quick else ''
 
-# %% ../../nbs/evaluate/50_report.ipynb #c032
-_CSS = '''
+# %% ../../nbs/evaluate/50_report.ipynb #e261
+PAGE_STYLE = '''
 .bk { font: 15px/1.5 sans-serif; max-width: 60em; color: #222 }
 .bk table { border-collapse: collapse; font-size: 13px }
 .bk td, .bk th { border-bottom: 1px solid #ddd; padding: .3em .7em; text-align: left; vertical-align: top }
@@ -153,6 +153,54 @@ _CSS = '''
 .bk pre { background: #f5f5f5; padding: .6em 1em; white-space: pre-wrap }
 '''
 
+def html_section(
+    title, # text
+    content, # HTML
+): # list of HTML
+    "A heading and what stands below it"
+    return [f'<h2>{escape(title)}</h2>', content]
+
+def embedded_figure(
+    name, # text for those who do not see it
+    png, # content of the file
+): # HTML
+    "A figure inside the page"
+    content = base64.b64encode(png).decode()
+    return f'<img alt="{escape(name)}" src="data:image/png;base64,{content}">'
+
+def html_page(
+    title, # of the window
+    heading, # of the page
+    body, # HTML
+): # HTML
+    "A page of its own"
+    style = 'body{margin:2em auto;max-width:60em;padding:0 1em}'
+    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{style}</style>'
+    content = f'<h1>{escape(heading)}</h1>{body}'
+    return f'<!DOCTYPE html><html lang="en"><head>{head}</head><body>{content}</body></html>'
+
+# %% ../../nbs/evaluate/50_report.ipynb #e262
+def figure_png(
+    fig, # matplotlib figure
+    close=False, # close it afterwards
+): # content of the file
+    "A figure as PNG, below 100 kB"
+    for dpi in (120, 90, 72):
+        out = io.BytesIO()
+        fig.savefig(out, format='png', dpi=dpi)
+        if len(out.getvalue()) <= 100_000: break
+    if close: plt.close(fig)
+    return out.getvalue()
+
+def setting_in_words(
+    v, # number, text, or lists and dicts of them
+): # text
+    "A setting, in words"
+    if isinstance(v, dict): return ', '.join(f'{k} {setting_in_words(o)}' for k,o in v.items())
+    if isinstance(v, (list, tuple)): return ', '.join(map(str, v))
+    return f'{v:.6g}' if isinstance(v, float) else str(v)
+
+# %% ../../nbs/evaluate/50_report.ipynb #c032
 def _entries(flags):
     "Entries of checks or flags as a table, what worries first"
     order = dict(fail=0, warn=1, note=2)
@@ -174,23 +222,10 @@ def reproduce(
     call = f'robustness({nets}, (images, labels), {defenses}, {args})'
     return call.replace('Ellipsis', '...')
 
-def _value(v):
-    "A setting, in words"
-    if isinstance(v, dict): return ', '.join(f'{k} {_value(o)}' for k,o in v.items())
-    if isinstance(v, (list, tuple)): return ', '.join(map(str, v))
-    return f'{v:.6g}' if isinstance(v, float) else str(v)
-
 # %% ../../nbs/evaluate/50_report.ipynb #c038
 _TITLES = dict(robustness='Accuracy by protocol', eps='Accuracy against the size of the perturbation',
                disagreements='Right under the oblivious protocol, wrong under the adaptive one')
 _QUICK = '<p class="quick">QUICK evaluation: accuracies are too high, for demonstration only.</p>'
-
-def _section(title, content): return [f'<h2>{escape(title)}</h2>', content]
-
-def _embedded(name, png):
-    "A figure inside the page"
-    content = base64.b64encode(png).decode()
-    return f'<img alt="{escape(name)}" src="data:image/png;base64,{content}">'
 
 @dataclass(repr=False)
 class Report:
@@ -217,24 +252,24 @@ class Report:
         res, notes = self.result, [f for f in self.result.flags if not _is_check(f)]
         body = [_QUICK] if res.quick else []
         body.append(f'<p>{escape(self.verdict)}</p>')
-        body += _section('Accuracy, % [95% Wilson interval]', res.table().html())
-        for name,png in self.pictures.items(): body += _section(_TITLES.get(name, name), _embedded(name, png))
+        body += html_section('Accuracy, % [95% Wilson interval]', res.table().html())
+        for name,png in self.pictures.items():
+            body += html_section(_TITLES.get(name, name), embedded_figure(name, png))
         checks = _entries(self.checks).html(status=0) if self.checks else '<p>Not run.</p>'
-        body += _section('Sanity checks', checks)
+        body += html_section('Sanity checks', checks)
         said = _entries(notes).html(status=0) if notes else '<p>None.</p>'
-        body += _section('Notes of AutoAttack and the solver', said)
-        settings = [[k, _value(v)] for k,v in (res.settings | self.settings).items() if k != 'command']
-        body += _section('To compute it again', f'<pre>{escape(reproduce(res, self.settings))}</pre>')
-        body.append(Table([['setting', 'value'], *settings]).html())
-        return f'<style>{_CSS}</style><div class="bk">{"".join(body)}</div>'
+        body += html_section('Notes of AutoAttack and the solver', said)
+        settings = res.settings | self.settings
+        lines = [[k, setting_in_words(v)] for k,v in settings.items() if k != 'command']
+        body += html_section('To compute it again', f'<pre>{escape(reproduce(res, self.settings))}</pre>')
+        body.append(Table([['setting', 'value'], *lines]).html())
+        return f'<style>{PAGE_STYLE}</style><div class="bk">{"".join(body)}</div>'
 
 # %% ../../nbs/evaluate/50_report.ipynb #c040
 def _page(report):
     "The report as one HTML page"
-    style = 'body{margin:2em auto;max-width:60em;padding:0 1em}'
-    head = f'<meta charset="utf-8"><title>Robustness</title><style>{style}</style>'
-    body = f'<h1>Robustness with and without Beckman barycenters</h1>{report._repr_html_()}'
-    return f'<!DOCTYPE html><html lang="en"><head>{head}</head><body>{body}</body></html>'
+    heading = 'Robustness with and without Beckman barycenters'
+    return html_page('Robustness', heading, report._repr_html_())
 
 def _markdown(report):
     "The report as Markdown, with links to the figures beside it"
@@ -247,16 +282,7 @@ def _markdown(report):
     return '\n\n'.join(parts) + '\n'
 
 # %% ../../nbs/evaluate/50_report.ipynb #c043
-def _png(fig, close=False):
-    "A figure as PNG, below 100 kB"
-    for dpi in (120, 90, 72):
-        out = io.BytesIO()
-        fig.savefig(out, format='png', dpi=dpi)
-        if len(out.getvalue()) <= 100_000: break
-    if close: plt.close(fig)
-    return out.getvalue()
-
-def _drawn(figure): return _png(figure[0], close=True) # of `(fig, axs)`
+def _drawn(figure): return figure_png(figure[0], close=True) # of `(fig, axs)`
 
 def _first_disagreement(result, x, defense):
     "The first defense for which there are images to show, as a PNG; `None` where there is none"
@@ -291,7 +317,7 @@ def make_report(
 ): # `Report`
     "Verdict, table, figures, checks and settings of an evaluation, to look at in a notebook"
     result = _with_checks(result, checks)
-    pictures = _pictures(result, data, defense) | {k: _png(fig) for k,fig in (figures or {}).items()}
+    pictures = _pictures(result, data, defense) | {k: figure_png(fig) for k,fig in (figures or {}).items()}
     return Report(result, dict(settings or {}), control, pictures)
 
 # %% ../../nbs/evaluate/50_report.ipynb #c047
@@ -307,7 +333,11 @@ def _elsewhere(content):
     except OSError: return 'and neither can the temporary folder'
     return f'the results were saved to {spare}'
 
-def _secure(folder, content):
+# %% ../../nbs/evaluate/50_report.ipynb #e264
+def write_results(
+    folder, # `Path`, made if it does not exist
+    content, # of `results.json`
+):
     "Write `results.json`; where the folder refuses, write it elsewhere and raise an `OSError` that says so"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -316,7 +346,10 @@ def _secure(folder, content):
         what = f'folder: {folder} cannot be written ({e.strerror}); {_elsewhere(content)}'
         raise OSError(e.errno, what) from e
 
-def _rest(folder, files):
+def write_others(
+    folder, # `Path` with `results.json`
+    files, # dict of name to content
+):
     "Write the other files; an error says what is there already"
     for name,content in files.items():
         try: write_whole(folder/name, content)
@@ -338,10 +371,10 @@ def write_report(
 ): # dict of what was written, name to `Path`
     "Table (CSV), per-image answers, checks and settings (JSON), verdict, figures, and a page (HTML)"
     folder, settings = Path(folder), dict(settings or {}, date=time.strftime('%Y-%m-%dT%H:%M:%S%z'))
-    _secure(folder, _json(_with_checks(result, checks), run=settings))
+    write_results(folder, _json(_with_checks(result, checks), run=settings))
     report = make_report(result, settings, control, figures, checks, data, defense)
     files = _files(report, result.rows)
-    _rest(folder, files)
+    write_others(folder, files)
     return {name: folder/name for name in sorted(files)}
 
 def _files(report, rows):
