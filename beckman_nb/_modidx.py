@@ -34,6 +34,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                     'beckman_nb.by_name.make_network': ('by_name.html#make_network', 'beckman_nb/by_name.py'),
                                     'beckman_nb.by_name.numbers': ('by_name.html#numbers', 'beckman_nb/by_name.py')},
             'beckman_nb.certify': { 'beckman_nb.certify._attack_pieces': ('certify.html#_attack_pieces', 'beckman_nb/certify.py'),
+                                    'beckman_nb.certify._attacks': ('certify.html#_attacks', 'beckman_nb/certify.py'),
                                     'beckman_nb.certify._certify': ('certify.html#_certify', 'beckman_nb/certify.py'),
                                     'beckman_nb.certify._checked': ('certify.html#_checked', 'beckman_nb/certify.py'),
                                     'beckman_nb.certify._joined': ('certify.html#_joined', 'beckman_nb/certify.py'),

@@ -226,25 +226,24 @@ def command_line(
         if value is not True: words.append(str(value))
     return shlex.join(words)
 
+# %% ../nbs/92_certify.ipynb #e018
 def _settings(o, smoothed, noises, data, how):
     "What a report says about how it came about"
     x, y, name = data
-    own = next(iter(noises))
-    sigmas = {kind: noise.sigma for kind, noise in noises.items() if kind != own}
-    ours = {k: v for k, v in versions().items() if k in ('python', 'torch', 'scipy', 'beckman_nb')}
+    own, *others = noises
+    found = dict(command=command_line(beckman_certify, vars(o)), data=name, images=len(x))
+    found |= dict(ball=o.ball, rate=how['rate'], budget=float(o.budget))
+    found |= dict(draws=o.draws, selection=o.selection, alpha=o.alpha, seed=o.seed)
     network = o.model or o.checkpoint or 'the one that comes with the package'
-    price = dict(ball=o.ball, rate=how['rate'], budget=float(o.budget))
-    draws = dict(draws=o.draws, selection=o.selection, alpha=o.alpha, seed=o.seed)
-    light = x.sum((1, 2, 3)).mean().item()
-    found = dict(command=command_line(beckman_certify, vars(o)), data=name, images=len(x), **price, **draws)
-    found |= dict(network=str(network), classes=smoothed.classes, noise=finite(smoothed.noise.settings))
-    found |= dict(noises=list(noises), controls=sigmas, pixel_variance=pixel_variance(smoothed.noise))
+    found |= dict(network=str(network), classes=smoothed.classes, noise=finite(noises[own].settings))
+    found |= dict(noises=list(noises), controls={kind: noises[kind].sigma for kind in others})
+    found |= dict(pixel_variance=pixel_variance(noises[own]), light=x.sum((1, 2, 3)).mean().item())
     found |= dict(attack=how, attacks=['vote'] if o.nocontrols else ['vote', 'low-pass'])
-    found |= dict(attacked=min(o.attacked, len(x)), light=light, fingerprint=fingerprint(x, y))
-    found |= dict(device=str(smoothed.noise.std.device), threads=torch.get_num_threads(), versions=ours)
+    found |= dict(attacked=min(o.attacked, len(x)), fingerprint=fingerprint(x, y))
+    ours = {key: versions()[key] for key in ('python', 'torch', 'scipy', 'beckman_nb')}
+    found |= dict(device=str(noises[own].std.device), threads=torch.get_num_threads(), versions=ours)
     return found | dict(date=time.strftime('%Y-%m-%dT%H:%M:%S%z'))
 
-# %% ../nbs/92_certify.ipynb #c044
 def _checked(o, noise):
     "How the attack goes; a `ValueError` names the option that makes no sense, before the work begins"
     rate = chosen_rate(o, noise)
@@ -256,10 +255,12 @@ def _checked(o, noise):
     spent = o.budget if o.ball == 'l21' else o.budget/math.sqrt(2)
     return dict(budget=spent, steps=o.steps, rate=rate, eot=o.eot, judged=1000, alpha=o.alpha, seed=o.seed)
 
+# %% ../nbs/92_certify.ipynb #c044
+_NO_TIME = 'Time was up before the first images were certified: the same command again goes on from there.'
+
 def _certify(o, rank):
     "Certify in all processes; attack and report in the first one"
-    limit, out = Deadline(o.max_minutes), Path(o.output)
-    state = Path(o.folder or out/'state')
+    limit, state = Deadline(o.max_minutes), Path(o.folder or Path(o.output)/'state')
     smoothed, x, y, name = chosen_subject(o)
     how = _checked(o, smoothed.noise)
     noises = {smoothed.noise.spectrum: smoothed.noise}
@@ -270,17 +271,20 @@ def _certify(o, rank):
     draws = dict(n0=o.selection, n=o.draws, alpha=o.alpha, batch_size=o.batch_size, seed=o.seed)
     found = certify_noises(smoothed, noises, (x, y), state, limit, say, **draws)
     if rank: return
-    if not found:
-        return say('Time was up before the first images were certified: the same command goes on from there.')
-    n = min(o.attacked, len(next(iter(found.values()))))
-    say(f'attack on {n} images')
-    data = tuple(part[:n].to(smoothed.noise.std.device) for part in (x, y))
-    attacks = run_attacks(smoothed, data, how, state/'attacks', limit, o.batch_size, not o.nocontrols)
+    if not found: return say(_NO_TIME)
+    attacks = _attacks(o, smoothed, (x, y), len(next(iter(found.values()))), how, state, limit)
     settings = _settings(o, smoothed, noises, (x, y, name), how)
     seconds = {kind: _seconds(state/kind, len(these)) for kind, these in found.items()}
     report = CertificateReport(found, attacks, settings, seconds)
-    files = write_certificates(report, out, x)
-    say(f'\n{report}\n\nWritten to {out}: {", ".join(files)}')
+    files = write_certificates(report, o.output, x)
+    say(f'\n{report}\n\nWritten to {o.output}: {", ".join(files)}')
+
+def _attacks(o, smoothed, data, certified, how, state, limit):
+    "What attacks found on the first images, none that is not certified"
+    n = min(o.attacked, certified)
+    print(f'attack on {n} images', flush=True)
+    some = tuple(part[:n].to(smoothed.noise.std.device) for part in data)
+    return run_attacks(smoothed, some, how, state/'attacks', limit, o.batch_size, not o.nocontrols)
 
 # %% ../nbs/92_certify.ipynb #c045
 @command

@@ -134,7 +134,7 @@ def _flat(row):
 
 # %% ../../nbs/evaluate/55_certified.ipynb #c029
 @patch
-def flags(self:CertificateReport) -> list: # of dicts with 'status' ('fail', 'warn' or 'pass') and 'message'
+def flags(self:CertificateReport) -> list: # of dicts with 'status' ('fail', 'warn', 'pass' or 'note') and 'message'
     "What a reader has to know beside the numbers, what worries most first"
     found = _against(self) if 'vote' in self.attacks else []
     short = _unfinished(self)
@@ -158,6 +158,8 @@ def _against(report):
     close = certified & (answers == ABSTAIN)
     changed = certified & (answers != report.own.y[:n]) & ~close
     all_of, k, c = (int(o.sum()) for o in (certified, changed, close))
+    if not all_of:
+        return [dict(status='note', message=f'No attacked image is certified at budget {budget:g}.')]
     text = f'Of {n} attacked images {all_of} are certified at budget {budget:g}'
     if k:
         which = ', '.join(map(str, changed.nonzero()[:, 0].tolist()))
@@ -176,8 +178,8 @@ def verdict(self:CertificateReport) -> str: # at most 25 words
     first = self.rows()[0]
     share, lo, hi = (100*v for v in first['at'][budget])
     kind = 'balanced budget' if self.settings['rate'] is None else 'budget'
-    text = f"At {kind} {budget:g}, {share:.1f}% [{lo:.1f}, {hi:.1f}] of {first['n']} images are certified; "
-    text += 'no attack can change that.'
+    text = f"At {kind} {budget:g}, {share:.1f}% [{lo:.1f}, {hi:.1f}] of {first['n']} images are certified"
+    text += '; no attack can change that.' if share else '.'
     if 'vote' not in self.attacks: return text
     attacked = _attacked_row(self, 'vote')
     return f"{text} Attacked, {100*attacked['at'][budget][0]:.1f}% of {attacked['n']} stay right."
@@ -328,11 +330,11 @@ def _images_figure(report, x):
     for name, o in report.attacks.items():
         label = 'attacked' if name == 'vote' else 'attacked, no noise'
         columns[label] = found = o['images'][some].cpu()
+        if name == 'vote':
+            draws = torch.Generator().manual_seed(0)
+            columns['a noisy copy of it'] = noise.sample(found.to(noise.std.device), draws).cpu()
         signed.append(f'{label} − image')
         columns[signed[-1]] = found - columns['image']
-        if name != 'vote': continue
-        draws = torch.Generator().manual_seed(0)
-        columns['a noisy copy of it'] = noise.sample(found.to(noise.std.device), draws).cpu()
     names = [f'radius {r:.1f}' if r > 0 else 'uncertified' for r in report.radii()[some]]
     return show_columns(columns, signed, names=names)[0]
 

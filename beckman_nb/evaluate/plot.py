@@ -294,7 +294,7 @@ def plot_certified(
         ax.plot(apart, 100*k/n, 'v', color=color, label=f'{label}, n = {n}')
     if at is not None: ax.axvline(at, color=PALETTE['reference'], linestyle=':', linewidth=.6)
     ax.set(xlabel='budget', ylabel='certified accuracy, %', xlim=(0, end), ylim=(0, 103))
-    ax.legend(fontsize=7, frameon=False)
+    ax.legend(fontsize=7, frameon=False, loc='upper left', bbox_to_anchor=(1, 1)) # lines may be anywhere
     return fig, ax
 
 # %% ../../nbs/evaluate/40_plot.ipynb #c036
