@@ -6,15 +6,13 @@
 __all__ = ['beckman_certify']
 
 # %% ../nbs/92_certify.ipynb #e003
-from .console import command, in_one_line, quiet_fastai
+from .console import command, command_line, in_one_line, quiet_fastai
 
 # %% ../nbs/92_certify.ipynb #e004
 quiet_fastai()
 
 # %% ../nbs/92_certify.ipynb #e002
-import inspect
 import math
-import shlex
 import time
 import torch
 from pathlib import Path
@@ -23,12 +21,12 @@ from torch import Tensor
 from types import SimpleNamespace
 from .by_name import eval_images, eval_networks, numbers
 from .cli import half_of_the_cores, pick_device
-from .evaluate.certified import CertificateReport, finite, write_certificates
+from .evaluate.certified import CertificateReport, write_certificates
 from .evaluate.results import fingerprint, versions
 from .noise import FlowNoise
+from .program.inputs import check_chance, check_count, check_size
 from .runs import Deadline, digest, load_piece, OutOfTime, processes, Units
 from .smoothing import certify_images, load_smoothed, Smoothed
-from .train.attacks import check_count, check_size
 from .train.geometric import flow_attack
 
 # %% ../nbs/92_certify.ipynb #c010
@@ -212,20 +210,6 @@ def _attack_pieces(units, name, attack, data, starts, how):
 
 def _joined(parts): return {key: torch.cat([part[key].cpu() for part in parts]) for key in parts[0]}
 
-# %% ../nbs/92_certify.ipynb #c043
-def command_line(
-    func, # a command
-    options: dict, # its options, name to value
-) -> str: # as one types it
-    "The command that does the same again"
-    words = [func.__name__]
-    for name, p in inspect.signature(func).parameters.items():
-        value = options.get(name, p.default)
-        if value == p.default: continue
-        words.append('--' + name.replace('_', '-'))
-        if value is not True: words.append(str(value))
-    return shlex.join(words)
-
 # %% ../nbs/92_certify.ipynb #e018
 def _settings(o, smoothed, noises, data, how):
     "What a report says about how it came about"
@@ -235,7 +219,7 @@ def _settings(o, smoothed, noises, data, how):
     found |= dict(ball=o.ball, rate=how['rate'], budget=float(o.budget))
     found |= dict(draws=o.draws, selection=o.selection, alpha=o.alpha, seed=o.seed)
     network = o.model or o.checkpoint or 'the one that comes with the package'
-    found |= dict(network=str(network), classes=smoothed.classes, noise=finite(noises[own].settings))
+    found |= dict(network=str(network), classes=smoothed.classes, noise=noises[own].to_dict())
     found |= dict(noises=list(noises), controls={kind: noises[kind].sigma for kind in others})
     found |= dict(pixel_variance=pixel_variance(noises[own]), light=x.sum((1, 2, 3)).mean().item())
     found |= dict(attack=how, attacks=['vote'] if o.nocontrols else ['vote', 'low-pass'])
@@ -251,7 +235,7 @@ def _checked(o, noise):
     check_size('budget', o.budget)
     check_count('attacked', o.attacked, least=0)
     for name in ('steps', 'eot', 'draws', 'selection', 'batch_size'): check_count(name, getattr(o, name))
-    if not 0 < o.alpha < 1: raise ValueError(f'alpha: expected a probability in (0,1), got {o.alpha}')
+    check_chance('alpha', o.alpha)
     spent = o.budget if o.ball == 'l21' else o.budget/math.sqrt(2)
     return dict(budget=spent, steps=o.steps, rate=rate, eot=o.eot, judged=1000, alpha=o.alpha, seed=o.seed)
 

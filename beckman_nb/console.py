@@ -10,6 +10,7 @@ import argparse
 import functools
 import importlib
 import inspect
+import shlex
 import sys
 import warnings
 from contextlib import contextmanager
@@ -56,6 +57,23 @@ def command(
         if args or kwargs: return func(*args, **kwargs)
         return func(**vars(option_parser(func).parse_args(with_hyphens(sys.argv[1:]))))
     return call
+
+# %% ../nbs/88_console.ipynb #n002
+def command_line(
+    func, # a command
+    options: dict, # its arguments, name to value; what is not there is at its default
+) -> str: # as one types it
+    "The command that does the same again"
+    words = [func.__name__]
+    for name, p in inspect.signature(func).parameters.items():
+        value = options.get(name, p.default)
+        if value == p.default: continue
+        if p.default is inspect.Parameter.empty:
+            words.append(str(value))
+            continue
+        words.append('--' + name.replace('_', '-'))
+        if value is not True: words.append(str(value))
+    return shlex.join(words)
 
 # %% ../nbs/88_console.ipynb #e015
 @contextmanager

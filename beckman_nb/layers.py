@@ -12,7 +12,7 @@ from torch import nn, Tensor
 from .barycenter import BarycenterResult, beckman_barycenter
 from .marginals import Compose, Rotations, Translations
 from .program.beckman import BeckmanParams
-from .program.inputs import check_images, check_weights
+from .program.inputs import check_count, check_images, check_weights
 from .solvers.adjoint import check_adjoint_iters
 from .solvers.choose import Options, solve_barycenter
 
@@ -187,7 +187,7 @@ class RandomBarycenter(nn.Module):
     ):
         super().__init__()
         if not low <= high: raise ValueError(f"low: expected at most high, got {low} and {high}")
-        if int(n) != n or n < 1: raise ValueError(f"n: expected a whole number >= 1, got {n}")
+        check_count('n', n)
         self.low = low
         self.high = high
         self.n = n

@@ -7,9 +7,9 @@ __all__ = ['LowPass']
 
 # %% ../nbs/31_lowpass.ipynb #p002
 import math
-import torch
 from torch import nn, Tensor
 from .program.cosine import cosine_modes, laplacian, laplacian_axis
+from .program.inputs import check_count
 
 # %% ../nbs/31_lowpass.ipynb #p101
 class LowPass(nn.Module):
@@ -25,7 +25,7 @@ class LowPass(nn.Module):
         if len(self.size) != 2 or min(self.size) < 1:
             raise ValueError(f"size: expected a number of pixels >= 1, or (H, W), got {size}")
         if not cut >= 0: raise ValueError(f"cut: expected a number >= 0, got {cut}")
-        if int(pad) != pad or pad < 0: raise ValueError(f"pad: expected a whole number >= 0, got {pad}")
+        check_count('pad', pad, least=0)
         self.cut = cut
         self.pad = pad
         self.fill = fill

@@ -62,6 +62,17 @@ class FlowNoise(nn.Module):
         return dict(size=list(band.size), sigma=self.sigma, cut=band.cut, create=self.create, pad=band.pad,
                     spectrum=self.spectrum, fill=band.fill)
 
+    def to_dict(self) -> dict: # `settings`, with an infinite cut as text
+        "What JSON can hold, for `from_dict`"
+        return {name: str(v) if v == math.inf else v for name, v in self.settings.items()}
+
+    @classmethod
+    def from_dict(cls,
+        stored: dict, # what `to_dict` returned, or JSON made of it
+    ) -> 'FlowNoise': # with the same settings
+        "The noise that was stored"
+        return cls(**(stored | dict(cut=float(stored['cut']))))
+
     def forward(self, x): return self.sample(x)
 
     def extra_repr(self): return f'sigma={self.sigma:g}, create={self.create}, spectrum={self.spectrum!r}'

@@ -16,12 +16,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from safetensors import safe_open
 from safetensors.torch import save
-from scipy.stats import binom, binomtest, norm as gaussian
+from scipy.stats import binom, binomtest
 from torch import nn, Tensor
 from .models import eval_mode, small_resnet
 from .noise import FlowNoise
+from .program.inputs import check_chance, check_count
 from .runs import digest, exchange, OutOfTime, ranks, Units, write_whole
-from .stats import lower_bound, wilson
+from .stats import lower_bound, share_of
 
 # %% ../nbs/36_smoothing.ipynb #c011
 ABSTAIN = -1 # the answer where no class is ahead for certain
@@ -34,8 +35,7 @@ class Smoothed:
         noise: FlowNoise, # what the copies are made with
         classes: int, # number of classes
     ):
-        if int(classes) != classes or classes < 2:
-            raise ValueError(f"classes: expected a whole number >= 2, got {classes}")
+        check_count('classes', classes, 2)
         self.model = model
         self.noise = noise
         self.classes = classes
@@ -67,15 +67,6 @@ class Smoothed:
         if not logits.isfinite().all(): raise ValueError("model: expected finite logits, got others")
 
 # %% ../nbs/36_smoothing.ipynb #c014
-def _check_draws(**draws):
-    "Raise a `ValueError` that names the argument unless it is a whole number from 1"
-    for name, value in draws.items():
-        if int(value) != value or value < 1:
-            raise ValueError(f"{name}: expected a whole number >= 1, got {value}")
-
-def _check_alpha(alpha):
-    if not 0 < alpha < 1: raise ValueError(f"alpha: expected a probability in (0,1), got {alpha}")
-
 @patch
 def predict(self:Smoothed,
     x: Tensor, # one image `(C,H,W)`
@@ -85,8 +76,9 @@ def predict(self:Smoothed,
     generator: torch.Generator=None, # as in `votes`
 ) -> int: # class, or `ABSTAIN`
     "The answer of the smoothed classifier"
-    _check_draws(n=n, batch_size=batch_size)
-    _check_alpha(alpha)
+    check_count('n', n)
+    check_count('batch_size', batch_size)
+    check_chance('alpha', alpha)
     counts, order = self.votes(x, n, batch_size, generator).sort(descending=True)
     first, second = counts[:2].tolist()
     return order[0].item() if binomtest(first, first + second, .5).pvalue <= alpha else ABSTAIN
@@ -103,8 +95,8 @@ def estimate(self:Smoothed,
     enough: float=None, # probability in (1/2,1] that is of interest: stop where it cannot be reached; None: draw all
 ) -> tuple: # `(class, lower bound of its probability, draws of the estimate)`
     "What a certificate is made of, before there is talk of radii"
-    _check_draws(n0=n0, n=n, batch_size=batch_size)
-    _check_alpha(alpha)
+    for name, value in dict(n0=n0, n=n, batch_size=batch_size).items(): check_count(name, value)
+    check_chance('alpha', alpha)
     top = self.votes(x, n0, batch_size, generator).argmax().item()
     def agree(draws): return self.votes(x, draws, batch_size, generator)[top].item()
     if enough is None: return top, lower_bound(agree(n), n, alpha), n
@@ -178,8 +170,7 @@ class Certificates:
         rate: float=None, # as in `Smoothed.certify`
     ) -> tuple: # `(share, lo, hi)`: of right answers that are safe at this price, and Wilson's 95% interval
         "Certified accuracy"
-        safe = int((self.radii(ball, rate) > budget).sum())
-        return safe/len(self), *wilson(safe, len(self))
+        return share_of(self.radii(ball, rate) > budget)
 
 # %% ../nbs/36_smoothing.ipynb #c026
 def certify_images(
@@ -215,6 +206,7 @@ def certify_images(
     return Certificates(
         smoothed.noise, labels, torch.tensor(answers), bounds, torch.tensor(draws), x.shape[1], settings)
 
+# %% ../nbs/36_smoothing.ipynb #c226
 def _finished(units, run, x, starts, piece):
     "Rows of the pieces of this process, by their first image, as far as the time goes"
     found = {}
@@ -251,8 +243,7 @@ def save_smoothed(
     "Write network and noise into one file"
     small_resnet(**network).load_state_dict(smoothed.model.state_dict()) # an error unless they fit
     weights = {name: value.detach().cpu().contiguous() for name, value in smoothed.model.state_dict().items()}
-    noise = {name: str(v) if v == math.inf else v for name, v in smoothed.noise.settings.items()}
-    about = dict(noise=noise, network=network, classes=smoothed.classes)
+    about = dict(noise=smoothed.noise.to_dict(), network=network, classes=smoothed.classes)
     write_whole(path, save(weights, metadata={name: json.dumps(value) for name, value in about.items()}))
 
 def load_smoothed(
@@ -268,8 +259,7 @@ def load_smoothed(
         raise ValueError(f"path: expected a file that save_smoothed wrote, got {path}")
     net = small_resnet(**about['network'])
     net.load_state_dict(weights)
-    noise = FlowNoise(**(about['noise'] | dict(cut=float(about['noise']['cut']))))
-    return Smoothed(net.eval(), noise, about['classes'])
+    return Smoothed(net.eval(), FlowNoise.from_dict(about['noise']), about['classes'])
 
 # %% ../nbs/36_smoothing.ipynb #c034
 def robust_error(
@@ -280,7 +270,7 @@ def robust_error(
 ) -> dict: # 'bound' on the error in [0,1], and its parts 'sample', 'deviation' and 'failures', with the minimiser 'r'
     "An upper bound on the error under every distribution within a Wasserstein distance"
     if not price >= 0: raise ValueError(f"price: expected a number >= 0, got {price}")
-    if not 0 < beta < 1: raise ValueError(f"beta: expected a probability in (0,1), got {beta}")
+    check_chance('beta', beta)
     radii = torch.as_tensor(radii, dtype=torch.float64)
     if radii.ndim != 1 or not len(radii) or not (radii >= 0).all():
         raise ValueError(f"radii: expected numbers >= 0 (n,), got shape {tuple(radii.shape)}")

@@ -23,6 +23,14 @@ def wilson(
     ci = binomtest(int(k), int(n)).proportion_ci(confidence_level=level, method='wilson')
     return float(ci.low), float(ci.high)
 
+# %% ../nbs/12_stats.ipynb #s091
+def share_of(
+    right, # booleans (n,), a tensor
+): # `(share, lo, hi)`, each in [0,1]
+    "A share with Wilson's interval, 95%"
+    k, n = int(right.sum()), len(right)
+    return k/n, *wilson(k, n)
+
 # %% ../nbs/12_stats.ipynb #s101
 def lower_bound(
     k, # successes, 0 <= k <= n

@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from torch import nn, Tensor
 from torch.utils.checkpoint import checkpoint
+from ..models import eval_mode
 from ..runs import Units
 from ..solvers.adjoint import AdjointWarning
 from ..solvers.choose import ConvergenceWarning
 from ..threat import QUICK_DRAWS, QUICK_STEPS, QUICK_TARGETS, ThreatModel
-from ..train.attacks import eval_mode, input_gradient, margin, seeded
+from ..train.attacks import input_gradient, margin, seeded
 
 # %% ../../nbs/evaluate/00_autoattack.ipynb #c031
 @contextmanager

@@ -7,7 +7,6 @@ __all__ = ['CertificateReport', 'write_certificates']
 
 # %% ../../nbs/evaluate/55_certified.ipynb #e002
 import json
-import math
 import torch
 from dataclasses import dataclass, field
 from fastcore.basics import patch
@@ -20,7 +19,7 @@ from beckman_nb.evaluate.report import (
     write_results)
 from ..noise import FlowNoise
 from ..smoothing import ABSTAIN, Certificates
-from ..stats import wilson
+from ..stats import share_of
 from ..tables import percent, Table
 
 # %% ../../nbs/evaluate/55_certified.ipynb #c024
@@ -62,13 +61,6 @@ class CertificateReport:
         return self.certificates[name].radii(self.settings['ball'], rate, bound)
 
 # %% ../../nbs/evaluate/55_certified.ipynb #c026
-def share_of(
-    right: Tensor, # booleans (n,)
-) -> tuple: # `(share, lo, hi)`
-    "A share with Wilson's interval, 95%"
-    k, n = int(right.sum()), len(right)
-    return k/n, *wilson(k, n)
-
 def _certified_row(report, label):
     "A line of certificates"
     name, rate, bound = report.readings()[label]
@@ -190,22 +182,16 @@ def __repr__(self:CertificateReport):
     return f'{self.table()}\n\n{self.verdict}\n{said}'.strip()
 
 # %% ../../nbs/evaluate/55_certified.ipynb #c034
-def finite(
-    settings: dict, # arguments of a `FlowNoise`
-) -> dict: # as JSON holds them
-    "An infinite cut as text"
-    return {name: str(v) if v == math.inf else v for name, v in settings.items()}
-
 def _plain(o): return o.tolist() if isinstance(o, Tensor) else o
 
 def _stored(certificates):
     "Certificates as JSON holds them"
     values = {key: _plain(v) for key, v in vars(certificates).items() if key != 'noise'}
-    return dict(noise=finite(certificates.noise.settings), **values)
+    return dict(noise=certificates.noise.to_dict(), **values)
 
 def _restored(stored):
     "Certificates from what `_stored` returned"
-    noise = FlowNoise(**(stored['noise'] | dict(cut=float(stored['noise']['cut']))))
+    noise = FlowNoise.from_dict(stored['noise'])
     whole = {key: torch.tensor(stored[key]) for key in ('y', 'answers', 'draws')}
     bounds = torch.tensor(stored['bounds'], dtype=torch.float64)
     more = {key: stored[key] for key in ('channels', 'settings')}

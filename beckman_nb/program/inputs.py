@@ -76,3 +76,28 @@ def check_limits(tol: float, # relative gap at which a solver may stop, >= 0
         raise ValueError(f"tol: expected a relative gap >= 0, got {tol!r}")
     if not (isinstance(max_iters, int) and max_iters >= 0):
         raise ValueError(f"max_iters: expected an integer >= 0, got {max_iters!r}")
+
+# %% ../../nbs/program/10_inputs.ipynb #n002
+def check_size(
+    name:str, # of the argument
+    value:float, # what it is
+):
+    "Raise a `ValueError` that names the argument unless it is a finite number >= 0"
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"{name}: expected a finite number >= 0, got {value}")
+
+def check_count(
+    name:str, # of the argument
+    value, # what it is
+    least=1, # the smallest number that makes sense
+):
+    "Raise a `ValueError` that names the argument unless it is a whole number from `least`"
+    if int(value) != value or value < least:
+        raise ValueError(f"{name}: expected a whole number >= {least}, got {value}")
+
+def check_chance(
+    name:str, # of the argument
+    value:float, # what it is
+):
+    "Raise a `ValueError` that names the argument unless it is a probability strictly between 0 and 1"
+    if not 0 < value < 1: raise ValueError(f"{name}: expected a probability in (0,1), got {value}")

@@ -6,7 +6,6 @@
 __all__ = ['splitting']
 
 # %% ../../nbs/solvers/30_splitting.ipynb #e002
-import math
 from functools import partial
 import torch
 from torch import Tensor

@@ -6,16 +6,14 @@
 __all__ = ['beckman_study']
 
 # %% ../../nbs/studies/50_commands.ipynb #e004
-from ..console import command, in_one_line, quiet_fastai
+from ..console import command, command_line, in_one_line, quiet_fastai
 
 # %% ../../nbs/studies/50_commands.ipynb #c006
 quiet_fastai()
 
 # %% ../../nbs/studies/50_commands.ipynb #e002
-import inspect
 import json
 import os
-import shlex
 import time
 import torch
 from pathlib import Path
@@ -49,13 +47,9 @@ def _network_study(name, folder, root, data, small, workers, device, minutes):
     return result, study_table(result).text(), result['missing']
 
 # %% ../../nbs/studies/50_commands.ipynb #e006
-def _study_command(given):
+def _repeat(given):
     "The command line that repeats a study, from the options of `beckman_study` by name"
-    params, words = inspect.signature(beckman_study).parameters, ['beckman_study', given['name']]
-    for option, value in given.items():
-        if option in ('name', 'minutes') or value == params[option].default: continue
-        words += [f'--{option}'] if value is True else [f'--{option}', str(value)]
-    return shlex.join(words)
+    return command_line(beckman_study, {name: value for name, value in given.items() if name != 'minutes'})
 
 # %% ../../nbs/studies/50_commands.ipynb #c070
 @command
@@ -77,7 +71,7 @@ def beckman_study(
     with in_one_line('beckman_study', 'interrupted; the same command goes on from here'):
         if name not in known: raise ValueError(f"name: expected one of {', '.join(known)}, got {name!r}")
         result, table, left = _layer_study(*how) if name == 'layer' else _network_study(name, *how)
-    result |= dict(date=time.strftime('%Y-%m-%d'), command=_study_command(given))
+    result |= dict(date=time.strftime('%Y-%m-%d'), command=_repeat(given))
     write_whole(folder/'results.json', json.dumps(result, ensure_ascii=False).encode())
     print(table)
     if left: print(f'Jobs left: {left}; the same command goes on with them')

@@ -7,11 +7,10 @@ __all__ = ['CANDIDATES', 'SECOND_ROUND', 'CONFIRMED', 'MNIST', 'SmoothingPlan', 
            'InHalf', 'certify_plan', 'attack_certified', 'stored_certificates', 'certificate_rows']
 
 # %% ../../nbs/studies/60_smoothing.ipynb #e002
-import math
 import time
 import torch
 import torch.nn.functional as F
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from torch import nn, Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn

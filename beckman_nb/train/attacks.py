@@ -14,25 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from torch import nn, Tensor
 from ..models import eval_mode
-from ..program.inputs import check_images
-
-# %% ../../nbs/train/00_attacks.ipynb #e008
-def check_size(
-    name:str, # of the argument
-    value:float, # what it is
-):
-    "Raise a `ValueError` that names the argument unless it is a finite number >= 0"
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{name}: expected a finite number >= 0, got {value}")
-
-def check_count(
-    name:str, # of the argument
-    value, # what it is
-    least=1, # the smallest number that makes sense
-):
-    "Raise a `ValueError` that names the argument unless it is a whole number from `least`"
-    if int(value) != value or value < least:
-        raise ValueError(f"{name}: expected a whole number >= {least}, got {value}")
+from ..program.inputs import check_count, check_images, check_size
 
 # %% ../../nbs/train/00_attacks.ipynb #c016
 def _check_strength(eps, steps=1, step_size=None):

@@ -17,7 +17,8 @@ from fastcore.basics import patch
 from fastcore.meta import delegates
 from torch import Tensor
 from ..layers import BeckmanBarycenter, Defended
-from .attacks import Attack, eval_mode
+from ..models import eval_mode
+from .attacks import Attack
 from .recipes import (
     AdversarialRecipe, BeckmanRecipe, NoiseRecipe, no_clock, WeightPerturbation)
 

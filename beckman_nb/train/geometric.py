@@ -13,8 +13,8 @@ from torch import Tensor
 from ..marginals import Compose, Rotations, Translations
 from ..models import eval_mode
 from ..program.grid import difference, divergence
-from ..program.inputs import check_batch, check_images
-from .attacks import check_count, check_size, fgsm, margin
+from ..program.inputs import check_batch, check_count, check_images, check_size
+from .attacks import fgsm, margin
 
 # %% ../../nbs/train/10_geometric.ipynb #c007
 def spatial_grid(

@@ -17,8 +17,8 @@ from torch import Tensor
 from ..barycenter import beckman_barycenter
 from ..layers import Defended
 from ..program.beckman import BeckmanParams
-from ..program.inputs import check_images
-from .attacks import Attack, check_size, kl_divergence
+from ..program.inputs import check_images, check_size
+from .attacks import Attack, kl_divergence
 
 # %% ../../nbs/train/20_recipes.ipynb #c097
 def train_step(
