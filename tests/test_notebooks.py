@@ -32,12 +32,34 @@ def flags():
 
 
 def log_outcome(log, name):
-    "Whether the `nbdev_test` run that wrote `log` started and passed notebook `name`."
-    started = re.search(rf'^Starting .*/nbs/{re.escape(name)}$', log, flags=re.M)
+    """Whether the `nbdev_test` run that wrote `log` started and passed notebook `name`.
+
+    Two processes write the log. Each writes a line and its end apart, so two lines may stand on one."""
+    started = re.search(rf'Starting (?:(?!Starting |Completed ).)*/nbs/{re.escape(name)}', log)
     assert started, f'nbdev_test did not run {name}'
     failed = log.partition('nbdev Tests Failed On The Following Notebooks')[2]
     if failed: return not re.search(rf'^\s+{re.escape(Path(name).name)}$', failed, flags=re.M)
     return bool(re.search(r'^Success\.$', log, flags=re.M))
+
+
+LOG = """Starting /a b/nbs/12_stats.ipynbStarting /a b/nbs/index.ipynb
+
+- Completed /a b/nbs/index.ipynb- Completed /a b/nbs/12_stats.ipynb
+
+Starting /a b/nbs/program/00_grid.ipynb
+- Completed /a b/nbs/program/00_grid.ipynb
+"""
+
+
+@pytest.mark.parametrize('name', ['12_stats.ipynb', 'index.ipynb', 'program/00_grid.ipynb'])
+def test_log_outcome(name):
+    "A notebook is found wherever its line stands, and one that failed or did not run is told apart."
+    assert log_outcome(LOG + 'Success.\n', name)
+    assert not log_outcome(LOG, name), 'the run did not end'
+    failed = f'nbdev Tests Failed On The Following Notebooks:\n====\n\t{Path(name).name}\n'
+    assert not log_outcome(LOG + failed, name)
+    left_out = LOG.replace(f'Starting /a b/nbs/{name}', '')
+    with pytest.raises(AssertionError, match='did not run'): log_outcome(left_out + 'Success.\n', name)
 
 
 @pytest.mark.parametrize('name', NOTEBOOKS)
