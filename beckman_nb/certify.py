@@ -27,7 +27,7 @@ from .noise import FlowNoise
 from .program.inputs import check_chance, check_count, check_size
 from .runs import Deadline, digest, load_piece, OutOfTime, processes, Units
 from .smoothing import certify_images, load_smoothed, Smoothed
-from .train.geometric import flow_attack
+from .train.geometric import attack_vote, flow_attack
 
 # %% ../nbs/92_certify.ipynb #c010
 _NOISE = 'sigma', 'cut', 'create', 'pad', 'fill', 'spectrum' # options that make the noise
@@ -142,31 +142,11 @@ def _seconds(folder, n):
     return sum(took.get(f'certify/{start}', 0.) for start in range(0, n, _PIECE))
 
 # %% ../nbs/92_certify.ipynb #c020
-def _source(*what):
-    "A generator of its own for each purpose"
-    return torch.Generator().manual_seed(int(digest(*what), 16) % 2**63)
-
-def attack_vote(
-    smoothed: Smoothed, # the classifier
-    x: Tensor, # images (B,C,H,W) in [0,1]
-    y: Tensor, # labels (B,)
-    how: dict, # 'budget', 'steps', 'rate', 'eot', 'judged', 'alpha' and 'seed'
-    batch_size: int=500, # as in `Smoothed.votes`
-) -> dict: # 'images' like `x` and 'answers' (B,) to them, `ABSTAIN` included
-    "The worst images that were found for the vote, and its answers"
-    draws = _source('attack', how['seed'], x)
-    def noisy(images): return smoothed.model(smoothed.noise.sample(images, draws))
-    found = flow_attack(noisy, x, y, how['budget'], how['steps'], how['rate'], draws=how['eot'])
-    fresh = [_source('judge', how['seed'], image) for image in x]
-    judged = dict(n=how['judged'], alpha=how['alpha'], batch_size=batch_size)
-    answers = [smoothed.predict(o, generator=draws, **judged) for o, draws in zip(found, fresh)]
-    return dict(images=found, answers=torch.tensor(answers))
-
 @torch.no_grad()
 def attack_lowpass(
     smoothed: Smoothed, # whose network and low-pass are meant
-    x: Tensor, # as in `attack_vote`
-    y: Tensor, # as in `attack_vote`
+    x: Tensor, # images (B,C,H,W) in [0,1]
+    y: Tensor, # labels (B,)
     how: dict, # 'budget', 'steps' and 'rate'
 ) -> dict: # 'images' like `x`, 'answers' (B,) to them, and answers 'before' (B,) the attack
     "The worst images that were found for the network behind the low-pass, without noise"
@@ -180,14 +160,14 @@ _TOGETHER = 10 # images that are attacked and stored together
 def run_attacks(
     smoothed: Smoothed, # the classifier
     data: tuple, # `(images, labels)` to attack
-    how: dict, # as in `attack_vote`
+    how: dict, # arguments of `attack_vote`
     folder: Path, # where the state is kept
     limit: Deadline, # start nothing after it
     batch_size: int=500, # as in `Smoothed.votes`
     controls: bool=True, # attack the network without noise as well
 ) -> dict: # 'vote' and 'low-pass' to what the attack returned and its 'seconds', as far as the time goes
     "Attacks, stored piece by piece"
-    def vote(*args): return attack_vote(smoothed, *args, batch_size)
+    def vote(x, y, how): return attack_vote(smoothed, x, y, **how, batch_size=batch_size)
     def lowpass(*args): return attack_lowpass(smoothed, *args)
     attacks = {'vote': vote} | ({'low-pass': lowpass} if controls else {})
     starts = range(0, len(data[0]), _TOGETHER)

@@ -22,16 +22,19 @@ from types import SimpleNamespace
 from .by_name import comma_separated, eval_barycenters, eval_images, eval_networks, numbers
 from .checkpoints import load_checkpoint, shipped_weights
 from .data import get_dls, load_arrays
-from .evaluate.plot import plot_barycenters
+from .evaluate.certified import CertificateReport
+from .evaluate.plot import plot_barycenters, plot_certified
 from .evaluate.report import verdict, write_report
 from .evaluate.robustness import check_protocols, robustness
 from .evaluate.sanity import sanity_checks
 from .layers import BeckmanBarycenter
-from .models import small_cnn
+from .models import small_cnn, small_resnet
+from .noise import FlowNoise
 from .runs import Deadline, OutOfTime, Units, digest, is_live, processes
+from .smoothing import certify_images, load_smoothed, Smoothed
 from .stats import over_seeds
 from .tables import Table
-from .train.callback import AdversarialTraining, BeckmanTraining
+from .train.callback import AdversarialTraining, BeckmanTraining, NoiseTraining
 from .train.extras import train_network
 
 # %% ../nbs/90_cli.ipynb #c010
@@ -42,17 +45,20 @@ def demo_sizes(
     n_transport:int=None, # test images for the barycenter with transport; `None`: chosen, 0: without it
     epochs:int=None, # of the base network, 0: the one that comes with the package; `None`: chosen
     eps:float=None, # radius of the perturbation; `None`: 0.1 for digits, 8/255 otherwise
+    n_certified:int=None, # test images to certify; `None`: chosen, 0: none
 ) -> dict: # a number for each of them
     "What the demonstration uses of a data set"
     cost = max(arrays.x_train[0].numel()/3072, .5) # of one image, in CIFAR images
     n_train = n_train or min(len(arrays.x_train), int(10_000/cost))
     n_test = min(n_test or int(200/cost), len(arrays.x_test))
     if n_transport is None: n_transport = max(int(10/cost), 2)
+    if n_certified is None: n_certified = max(int(20/cost), 5)
     if epochs is None:
         enough = min(max(round(80_000/cost/n_train), 3), 16)
         epochs = 0 if shipped_weights(arrays.name) else enough
     eps = eps or (.1 if arrays.name == 'digits' else 8/255)
-    return dict(n_train=n_train, n_test=n_test, n_transport=min(n_test, n_transport), epochs=epochs, eps=eps)
+    some = dict(n_transport=min(n_test, n_transport), n_certified=min(n_test, n_certified))
+    return dict(n_train=n_train, n_test=n_test, **some, epochs=epochs, eps=eps)
 
 # %% ../nbs/90_cli.ipynb #c013
 def demo_networks(
@@ -130,6 +136,44 @@ def demo_evaluation(
     fig, _ = plot_barycenters(x[:4], shown, names=[arrays.classes[i] for i in y[:4]])
     return res, fig
 
+# %% ../nbs/90_cli.ipynb #c122
+_IN_THE_BALL = dict(ball='l21', rate=3.2, budget=5.) # prices of moving and creating light, and where to look
+_DRAWS = dict(n0=100, n=1000, alpha=.001)
+
+def demo_smoothed(
+    dls, # fastai `DataLoaders` of images in [0,1]
+    arrays, # `Arrays` of the same data set
+    seed:int=0, # of weights and noise
+    device='cpu', # where to run
+) -> Smoothed: # in eval mode
+    "The smoothed network that comes with the package, or a small one that is trained on noisy images"
+    if arrays.name == 'cifar10':
+        found = load_smoothed()
+        return Smoothed(found.model.to(device), found.noise.to(device), found.classes)
+    _, channels, *size = arrays.x_train.shape
+    noise = FlowNoise(size, 1., create=.01).to(device)
+    set_seed(seed)
+    net = small_resnet(dls.c, channels, widths=(16, 32), blocks=(1, 1)).to(device)
+    print('\nsmoothed: 6 epochs of NoiseTraining', flush=True)
+    net = train_network(net, dls, [NoiseTraining(noise, seed=seed)], 6, 5e-3, seed, show=True)
+    return Smoothed(net.to(device), noise, dls.c)
+
+def demo_certificates(
+    smoothed:Smoothed, # the classifier
+    arrays, # `Arrays` with the test images
+    n:int, # how many of them, the first ones
+    seed:int=0, # of the noise
+) -> tuple: # `(CertificateReport, figure)`
+    "What is certified, and the curve of it"
+    x, y = arrays.tensors('test', n)
+    found = certify_images(smoothed, x, y, seed=seed, progress=is_live(sys.stdout), **_DRAWS)
+    about = dict(images=n, noises=['flow'], attacks=[], controls={}, light=x.sum((1, 2, 3)).mean().item())
+    report = CertificateReport(dict(flow=found), {}, _IN_THE_BALL | _DRAWS | about, {})
+    radii = {label: report.radii(label) for label in report.readings()}
+    fig, ax = plot_certified(radii, at=_IN_THE_BALL['budget'])
+    ax.set_xlabel('budget, grey values times pixels')
+    return report, fig
+
 # %% ../nbs/90_cli.ipynb #e005
 def _save(nets, folder):
     "Weights of each network, for `load_checkpoint`"
@@ -154,6 +198,7 @@ def beckman_demo(
     train:int=None, # training images; default: chosen by size, for five minutes on two cores (digits: 1437, cifar10: 10000)
     test:int=None, # test images; default: chosen by size (digits: 360, cifar10: 200)
     transport:int=None, # test images for the barycenter with transport, which is slow; 0 leaves it out; default: chosen by size (digits: 20, cifar10: 10)
+    certified:int=None, # test images for the certificate of a vote over noisy copies; 0 leaves it out; default: chosen by size (digits: 40, cifar10: 20)
     epochs:int=None, # epochs of adversarial training of the base network; 0: the one that comes with the package; default: chosen by size (digits: 16, cifar10: 0)
     eps:float=None, # radius of the Linf perturbations; default: 0.1 for digits, 8/255 otherwise
     protocols:str='undefended,oblivious,adaptive', # which to run, separated by commas
@@ -168,7 +213,7 @@ def beckman_demo(
     with in_one_line('beckman_demo'):
         wanted = check_protocols(comma_separated(protocols))
         arrays = load_arrays(data, root)
-        sizes = demo_sizes(arrays, train, test, transport, epochs, eps)
+        sizes = demo_sizes(arrays, train, test, transport, epochs, eps, certified)
         shipped, where = _weights_of_base(arrays, sizes), pick_device(device)
         n_valid = min(200, len(arrays.x_test))
         dls = get_dls(arrays, n_train=sizes['n_train'], n_valid=n_valid, seed=seed, device=where)
@@ -182,10 +227,16 @@ def beckman_demo(
     print(f'\nevaluation{kind}{patience}', flush=True)
     res, fig = demo_evaluation(nets, arrays, sizes, wanted, full, seed, where)
     settings = dict(command='beckman_demo', data=arrays.name, **sizes, training_seconds=seconds)
+    figures, said = dict(images=fig), ''
+    if sizes['n_certified']:
+        smoothed = demo_smoothed(dls, arrays, seed, where)
+        certificates, figures['certified'] = demo_certificates(smoothed, arrays, sizes['n_certified'], seed)
+        settings['certified'] = certificates.verdict
+        said = f'\n\nCertified for a vote over noisy copies, in another ball\n\n{certificates}'
     settings['seconds'] = round(time.time() - start, 1)
-    files = write_report(res, folder, settings, figures={'images': fig})
+    files = write_report(res, folder, settings, figures=figures)
     written = ', '.join([*files, *(f'{k}.pth' for k in nets)])
-    print(f'\n\n{res}\n\n{verdict(res)}\n\nWritten to {folder}: {written}')
+    print(f'\n\n{res}\n\n{verdict(res)}{said}\n\nWritten to {folder}: {written}')
 
 # %% ../nbs/90_cli.ipynb #c051
 def eval_seeds(

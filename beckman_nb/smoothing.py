@@ -123,13 +123,22 @@ def certify(self:Smoothed,
 ) -> tuple: # `(class, radius)`, in grey values times pixels; `(ABSTAIN, 0.)` where no class has the majority for certain
     "The answer, and how far it is safe"
     slack = self.noise.slack(len(x), ball, rate)
-    enough = None
-    if reach is not None:
-        if not reach > 0: raise ValueError(f"reach: expected a number > 0, or None, got {reach}")
-        enough = self.noise.needed(reach + slack, ball, rate)
+    enough = self.needed(len(x), reach, ball, rate)
     top, bound, _ = self.estimate(x, n0, n, alpha, batch_size, generator, enough)
     if bound <= .5: return ABSTAIN, 0.
     return top, max(0., self.noise.radius(bound, ball, rate).item() - slack)
+
+@patch
+def needed(self:Smoothed,
+    channels: int, # of the images
+    reach: float=None, # radius that is of interest, > 0; None: any
+    ball: str='l21', # as in `certify`
+    rate: float=None, # as in `certify`
+) -> float: # probability, for `estimate`; None for any radius
+    "What the winning class must reach for a radius"
+    if reach is None: return None
+    if not reach > 0: raise ValueError(f"reach: expected a number > 0, or None, got {reach}")
+    return self.noise.needed(reach + self.noise.slack(channels, ball, rate), ball, rate)
 
 # %% ../nbs/36_smoothing.ipynb #c025
 @dataclass(repr=False)
@@ -172,6 +181,21 @@ class Certificates:
         "Certified accuracy"
         return share_of(self.radii(ball, rate) > budget)
 
+    def to_dict(self) -> dict: # what JSON can hold
+        "Everything, for `from_dict`"
+        lists = {name: getattr(self, name).tolist() for name in ('y', 'answers', 'bounds', 'draws')}
+        return dict(noise=self.noise.to_dict(), **lists, channels=self.channels, settings=self.settings)
+
+    @classmethod
+    def from_dict(cls,
+        stored: dict, # what `to_dict` returned, or JSON made of it
+    ) -> 'Certificates': # the same
+        "The certificates that were stored"
+        lists = {name: torch.tensor(stored[name]) for name in ('y', 'answers', 'draws')}
+        bounds = torch.tensor(stored['bounds'], dtype=torch.float64)
+        more = {name: stored[name] for name in ('channels', 'settings')}
+        return cls(FlowNoise.from_dict(stored['noise']), bounds=bounds, **lists, **more)
+
 # %% ../nbs/36_smoothing.ipynb #c026
 def certify_images(
     smoothed: Smoothed, # the classifier
@@ -182,7 +206,9 @@ def certify_images(
     alpha: float=.001, # chance of a wrong bound, for each image
     batch_size: int=1000, # as in `Smoothed.certify`
     seed: int=0, # of all noise
-    enough: float=None, # as in `Smoothed.estimate`
+    reach: float=None, # as in `Smoothed.certify`
+    ball: str='l21', # in which `reach` is meant
+    rate: float=None, # likewise
     piece: int=20, # images that are stored together
     folder=None, # where pieces are stored, and read from when they are there; None: nowhere
     progress: bool=False, # show how far it is
@@ -191,6 +217,7 @@ def certify_images(
     "Certificates of many images"
     if len(x) != len(y) or not len(x):
         raise ValueError(f"x, y: expected as many images as labels, got {len(x)} and {len(y)}")
+    enough = smoothed.needed(x.shape[1], reach, ball, rate)
     settings = dict(n0=n0, n=n, alpha=alpha, seed=seed, enough=enough,
                     network=digest(smoothed.model), noise=digest(smoothed.noise))
     starts = list(range(0, len(x), piece))

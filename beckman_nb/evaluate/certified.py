@@ -184,24 +184,13 @@ def __repr__(self:CertificateReport):
 # %% ../../nbs/evaluate/55_certified.ipynb #c034
 def _plain(o): return o.tolist() if isinstance(o, Tensor) else o
 
-def _stored(certificates):
-    "Certificates as JSON holds them"
-    values = {key: _plain(v) for key, v in vars(certificates).items() if key != 'noise'}
-    return dict(noise=certificates.noise.to_dict(), **values)
 
-def _restored(stored):
-    "Certificates from what `_stored` returned"
-    noise = FlowNoise.from_dict(stored['noise'])
-    whole = {key: torch.tensor(stored[key]) for key in ('y', 'answers', 'draws')}
-    bounds = torch.tensor(stored['bounds'], dtype=torch.float64)
-    more = {key: stored[key] for key in ('channels', 'settings')}
-    return Certificates(noise, **whole, bounds=bounds, **more)
 
 # %% ../../nbs/evaluate/55_certified.ipynb #e017
 @patch
 def to_dict(self:CertificateReport) -> dict: # what JSON can hold
     "Everything but the pictures and the attacked images"
-    certificates = {name: _stored(o) for name, o in self.certificates.items()}
+    certificates = {name: o.to_dict() for name, o in self.certificates.items()}
     def numbers(attack): return {key: _plain(v) for key, v in attack.items() if key != 'images'}
     attacks = {name: numbers(o) for name, o in self.attacks.items()}
     radii = {label: self.radii(label).tolist() for label in self.readings()}
@@ -214,7 +203,7 @@ def from_dict(cls:CertificateReport,
     stored: dict, # what `to_dict` returned, or JSON made of it
 ): # `CertificateReport` without pictures
     "The report that was stored"
-    certificates = {name: _restored(o) for name, o in stored['certificates'].items()}
+    certificates = {name: Certificates.from_dict(o) for name, o in stored['certificates'].items()}
     def whole(o): return {key: torch.tensor(v) if isinstance(v, list) else v for key, v in o.items()}
     attacks = {name: whole(o) for name, o in stored['attacks'].items()}
     return cls(certificates, attacks, stored['settings'], stored['seconds'])

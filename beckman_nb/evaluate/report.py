@@ -224,7 +224,8 @@ def reproduce(
 
 # %% ../../nbs/evaluate/50_report.ipynb #c038
 _TITLES = dict(robustness='Accuracy by protocol', eps='Accuracy against the size of the perturbation',
-               disagreements='Right under the oblivious protocol, wrong under the adaptive one')
+               disagreements='Right under the oblivious protocol, wrong under the adaptive one',
+               certified='Certified for a vote over noisy copies, against moving light (another ball)')
 _QUICK = '<p class="quick">QUICK evaluation: accuracies are too high, for demonstration only.</p>'
 
 @dataclass(repr=False)

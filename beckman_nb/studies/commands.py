@@ -16,11 +16,13 @@ import json
 import os
 import time
 import torch
+from dataclasses import replace
 from pathlib import Path
 from ..checkpoints import shipped_weights
 from ..cli import half_of_the_cores, pick_device
 from ..data import load_arrays
 from ..runs import write_whole
+from .confirmed import CONFIRMED, confirmed_tables, run_confirmed, small_confirmation
 from .layers import layer_table, run_layer_study
 from .paper import run_study
 from .plans import STUDIES, study_plan
@@ -46,6 +48,18 @@ def _network_study(name, folder, root, data, small, workers, device, minutes):
     result = run_study(plan, folder, root, workers, device, minutes)
     return result, study_table(result).text(), result['missing']
 
+def _smoothing_study(folder, root, data, small, workers, device, minutes):
+    "Run the study of smoothing; what it found, its tables, and how many jobs are left"
+    if device != 'cpu': raise ValueError(f'device: expected cpu for the study of smoothing, got {device}')
+    plans = CONFIRMED
+    if data: plans = {name: replace(c, plan=replace(c.plan, data=data)) for name, c in plans.items()}
+    if small: plans = {name: small_confirmation(c) for name, c in plans.items()}
+    result = run_confirmed(folder, root, plans, workers or os.cpu_count(), minutes)
+    for name, why in result['skipped'].items(): print(f'{name} is left out: {why}')
+    return result, confirmed_tables(result), result['missing']
+
+_OTHERS = dict(layer=_layer_study, smoothing=_smoothing_study) # studies that are no entry of `STUDIES`
+
 # %% ../../nbs/studies/50_commands.ipynb #e006
 def _repeat(given):
     "The command line that repeats a study, from the options of `beckman_study` by name"
@@ -54,7 +68,7 @@ def _repeat(given):
 # %% ../../nbs/studies/50_commands.ipynb #c070
 @command
 def beckman_study(
-    name:str, # cifar10, cifar100, tiny-imagenet, search, confirm, confirm2, autoattack or layer
+    name:str, # cifar10, cifar100, tiny-imagenet, search, confirm, confirm2, autoattack, layer or smoothing
     root:str=None, # folder of the data sets; default: the variable BECKMAN_DATA, then fastai's data folder
     data:str=None, # another data set than the study's own: a name, or a path to an .npz
     small:bool=False, # fewer images, one seed, few treatments or layers: minutes instead of hours
@@ -66,11 +80,12 @@ def beckman_study(
     "Run a study from scratch, or go on with it, and print its table"
     given = dict(locals())
     folder = Path(output)/(f'{name}-small' if small else name)
+    if name == 'smoothing': device = device or 'cpu'
     how = (folder, root, data, small, workers, str(pick_device(device)), minutes)
-    known = sorted([*STUDIES, 'layer'])
+    known = sorted([*STUDIES, *_OTHERS])
     with in_one_line('beckman_study', 'interrupted; the same command goes on from here'):
         if name not in known: raise ValueError(f"name: expected one of {', '.join(known)}, got {name!r}")
-        result, table, left = _layer_study(*how) if name == 'layer' else _network_study(name, *how)
+        result, table, left = _OTHERS[name](*how) if name in _OTHERS else _network_study(name, *how)
     result |= dict(date=time.strftime('%Y-%m-%d'), command=_repeat(given))
     write_whole(folder/'results.json', json.dumps(result, ensure_ascii=False).encode())
     print(table)
