@@ -56,7 +56,8 @@ CONFIRMED = {
     'laplace': Confirmation(
         replace(_FLOW, why="the peer's noise, of the same variance per pixel", sigma=1.036, create=None,
                 spectrum='laplace'), seeds=(0,), rate=None),
-    'mnist': Confirmation(MNIST['cut.35'], draws=2000, rate=None, attacked=200)}
+    'mnist': Confirmation(replace(MNIST['cut.35 cons'], why='the best candidate', epochs=10), draws=2000,
+                          rate=None, attacked=200)}
 
 # %% ../../nbs/studies/62_confirmed.ipynb #c021
 def attack_smallest(
