@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 import torch
 from torch import Tensor
-from .program.beckman import BeckmanParams, relative
+from .program.beckman import BeckmanParams, relative, zero_level
 from .program.inputs import check_marginals, check_weights
 from .solvers.adjoint import check_adjoint_iters
 from .solvers.choose import Options, solve_barycenter, still_gap, unknowns
@@ -46,16 +46,22 @@ class BarycenterResult:
         "Objective of the program, summed over channels"
         return self._judged[1]
 
+    @cached_property
+    def relative_gap(self) -> Tensor: # `(B,)` float64
+        "The gap as a share of the objective; 0 where both are 0 up to the rounding of the marginals"
+        p, params, weights, *_ = self.evidence
+        return relative(self.gap, self.primal, zero_level(p, params, weights))
+
     @property
     def converged(self) -> Tensor: # `(B,)` bool
         "Relative gap at most `tol`"
-        return relative(self.gap, self.primal) <= self.tol
+        return self.relative_gap <= self.tol
 
     def __repr__(self):
         n, c, h, w = self.image.shape
         counts = {m: self.method.count(m) for m in dict.fromkeys(self.method)}
         how = ', '.join(f'{v} {k}' for k, v in counts.items())
-        worst = relative(self.gap, self.primal).max()
+        worst = self.relative_gap.max()
         return (f"{n} barycenters {c}×{h}×{w}: {how}; {int(self.converged.sum())} converged, "
                 f"largest relative gap {worst:.1e}")
 

@@ -130,8 +130,22 @@ def duality_gap(marginals: Tensor, # `(N,B,C,H,W)`
     return (primal - dual_objective(marginals, multipliers, params, weights)).clamp(min=0), primal
 
 # %% ../../nbs/program/20_beckman.ipynb #e009
+def zero_level(marginals: Tensor, # `(N,B,C,H,W)`
+               params: BeckmanParams, # the prices
+               weights: Tensor, # `(N,B)`
+              ) -> Tensor: # `(B,)` float64, >= 0
+    "What a black barycenter costs, times the rounding of the marginals: an objective below it is 0"
+    p, w = marginals.double(), per_marginal(weights).double()
+    kept = p.clamp(max=params.mu/params.rho) # the rest is destroyed
+    black = (w*(params.rho/2*kept.square() + params.mu*(p - kept))).sum((0, 2, 3, 4))
+    black = black + params.kappa/2*average(p, weights.double()).square().sum((1, 2, 3))
+    return torch.finfo(marginals.dtype).eps*black
+
 def relative(gap: Tensor, # `(B,)`, >= 0
              primal: Tensor, # `(B,)`, >= 0
-            ) -> Tensor: # `(B,)`: gap as a share of the objective
+             zero: Tensor=None, # `(B,)`: what `zero_level` returned; None: only an objective of exactly 0 is 0
+            ) -> Tensor: # `(B,)`: gap as a share of the objective; 0 where both are 0
     "Relative gap, safe where the objective is 0"
-    return gap/primal.clamp(min=torch.finfo(torch.float64).tiny)
+    share = gap/primal.clamp(min=torch.finfo(torch.float64).tiny)
+    if zero is None: return share
+    return torch.where((primal <= zero) & (gap <= zero), 0., share)

@@ -13,7 +13,7 @@ from numba import njit
 from torch import Tensor
 from ..program.beckman import BeckmanParams
 from beckman_nb.solvers.closed_form import (
-    average_plane, edge_mask, entry_kernel, FAST, fill_plane, flat_planes, load_plane, multiplier_plane,
+    edge_mask, entry_kernel, exact_average, FAST, fill_plane, flat_planes, load_plane, multiplier_plane,
     pack_prices, run_threads)
 
 # %% ../../nbs/solvers/45_certificate.ipynb #c040
@@ -113,7 +113,7 @@ def _still_images(p, w, prm, prices, width, q, gaps, first, stop):
     "Gap and objective of images `q` under zero flow"
     n, _, channels, pixels = p.shape
     views, m = np.empty((n, pixels), p.dtype), np.zeros((n, 2, pixels), p.dtype)
-    y, pbar = np.zeros((n, pixels + width + 1), p.dtype), np.empty(pixels, p.dtype)
+    y, pbar = np.zeros((n, pixels + width + 1), p.dtype), np.empty(pixels)
     edge, d = edge_mask(pixels, width, prm), np.zeros(pixels + width + 1)
     room, cap = np.empty(pixels, p.dtype), np.empty(pixels, p.dtype)
     r, s = np.empty(pixels), np.empty(pixels)
@@ -122,7 +122,7 @@ def _still_images(p, w, prm, prices, width, q, gaps, first, stop):
         primal, dual = 0., 0.
         for c in range(channels):
             load_plane(p, b, c, views, prm)
-            average_plane(views, wb, pbar, prm)
+            exact_average(views, wb, pbar)
             multiplier_plane(views, wb, prm, q[b, c], y, room, cap)
             primal += primal_plane(views, wb, m, q[b, c], pbar, prices, width, r)[0]
             dual += dual_plane(views, wb, y, pbar, prices, edge, width, r, d, s)

@@ -9,6 +9,7 @@ __all__ = []
 import warnings
 from dataclasses import dataclass
 from importlib import import_module
+from subprocess import CalledProcessError
 import torch
 from ..program.analytic import (
     analytic_barycenter, analytic_multipliers, transport_impossible, transport_inactive)
@@ -22,12 +23,19 @@ from .splitting import splitting
 # %% ../../nbs/solvers/80_choose.ipynb #c012
 MISSING = set()   # kinds of compiled solvers that cannot be had here
 
+def cannot_compile(error):
+    "Whether an error says that something cannot be imported or compiled, and not that one call failed"
+    if isinstance(error, (ImportError, CalledProcessError)): return True
+    if isinstance(error, RuntimeError) and 'C compiler' in str(error): return True # Triton without one
+    names = {f'{kind.__module__}.{kind.__name__}' for kind in type(error).__mro__}
+    return any(name.startswith('numba.core.errors.') or name.endswith('.CompilationError') for name in names)
+
 def with_compiled(kind, call, otherwise):
     "`call()`, which runs something compiled, or `otherwise()` where that is not to be had, said once"
     if kind in MISSING: return otherwise()
     try: return call()
-    except ValueError: raise
     except Exception as e:
+        if not cannot_compile(e): raise
         MISSING.add(kind)
         why = f"{type(e).__name__}: {str(e)[:200]}"
         said = f"{kind}: the fused solvers are not available ({why}); the torch reference runs instead"
@@ -86,20 +94,28 @@ class Options:
 # %% ../../nbs/solvers/80_choose.ipynb #c016
 class ConvergenceWarning(RuntimeWarning): "Some barycenters did not reach the tolerance"
 
+_MOVES = ("method: 'analytic' is not optimal for some of these images, as mass may move at these prices; "
+          "'auto' iterates on them, and `gap` says how far from optimal each is")
+
 def _warn(solution, total, options):
     "Say which limit was reached first, and how far from optimal the worst image may be"
-    open_images = int((~solution.converged).sum())
-    worst = relative(solution.gap, solution.primal).max()
+    still = ~solution.converged
+    worst = relative(solution.gap[still], solution.primal[still]).max()
     limits = f"tol={options.tol:g} within max_iters={options.max_iters}"
-    warnings.warn(f"{open_images} of {total} barycenters did not reach {limits}; "
+    warnings.warn(f"{int(still.sum())} of {total} barycenters did not reach {limits}; "
                   f"their largest relative gap is {worst:.1e}", ConvergenceWarning)
 
 def _closed_first(p, weights, params, method):
     "The closed form, and which images are still to be iterated"
     every = torch.arange(p.shape[1], device=p.device)
     if method in SOLVERS: return torch.zeros_like(p[0]), every
-    image, certified = closed_form(p, params, weights, certify=method == 'auto')
-    return image, every[:0] if certified is None else every[~certified]
+    only = method == 'analytic'
+    blind = only and (is_traced(p) or transport_impossible(params))
+    image, certified = closed_form(p, params, weights, certify=not blind)
+    if certified is None or certified.all(): return image, every[:0]
+    if not only: return image, every[~certified]
+    warnings.warn(_MOVES, ConvergenceWarning) # the same text each time, which Python says once
+    return image, every[:0]
 
 def solve_barycenter(p, weights, params, options, init=None, adjoint_iters=5000, unroll=0):
     "Differentiable image, indices of the iterated images, their `Solution`, and the solver's name"

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..program.beckman import BeckmanParams
 from .certificate import dual_plane, primal_plane
 from .closed_form import (
-    average_plane, copy_plane, edge_mask, entry_kernel, FAST, fill_plane, flat_planes, load_plane,
+    copy_plane, edge_mask, entry_kernel, exact_average, FAST, fill_plane, flat_planes, load_plane,
     multiplier_plane, pack_prices, PLAIN, run_threads, solve_plane)
 from .coarse import solve_on_levels
 from .loop import Iteration, Limits, Problem, Solution, check_slack, starting_point
@@ -169,7 +169,7 @@ def _open_images(p, w, prm, cold, views, base, pbar, states, first, stop):
         wb = w[:, b].copy()
         for c in range(channels):
             load_plane(p, b, c, views[b, c], prm)
-            average_plane(views[b, c], wb, pbar[b, c], prm)
+            exact_average(views[b, c], wb, pbar[b, c])
             for k in range(n): base[b, c, k] = prm.kappa*pbar[b, c, k] - prm.theta
             if cold: _cold_start(views[b, c], wb, prm, _state(new, b, c), work)
             for k in range(2):
@@ -258,7 +258,8 @@ class CompiledPDHG(Iteration):
         "Room for views, averages, prices and three states of every image of the piece"
         n, b, channels, pixels = self.flat.shape
         self.views = np.empty((b, channels, n, pixels), self.dtype)
-        self.base, self.pbar = (np.empty((b, channels, pixels), self.dtype) for _ in range(2))
+        self.base = np.empty((b, channels, pixels), self.dtype)
+        self.pbar = np.empty((b, channels, pixels))
         shapes = (b, channels, n, 2, pixels), (b, channels, pixels), (b, channels, n, pixels + self.width + 1)
         def state(): return tuple(np.zeros(shape, self.dtype) for shape in shapes)
         # where it is, the last point that can be judged, and where the epoch began

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from ..program.analytic import analytic_barycenter, analytic_multipliers
-from ..program.beckman import BeckmanParams, cleaned_marginals, duality_gap, per_marginal, relative
+from ..program.beckman import BeckmanParams, cleaned_marginals, duality_gap, per_marginal, relative, zero_level
 from ..program.inputs import check_limits, check_marginals, check_weights
 
 # %% ../../nbs/solvers/00_loop.ipynb #e006
@@ -79,7 +79,18 @@ def starting_point(problem, init=None):
         if not isinstance(have, Tensor) or have.shape != want:
             got = None if have is None else tuple(have.shape)
             raise ValueError(f"init: expected a solution whose {name} has shape {tuple(want)}, got {got}")
-    return tuple(t.detach().to(p) for t in (init.flow, init.image, init.multipliers/w))
+    m, q, y = (t.detach().to(p) for t in (init.flow, init.image, init.multipliers/w))
+    for name, t in dict(flow=m, image=q, multipliers=y).items():
+        if not t.isfinite().all(): raise ValueError(f'init: expected a solution with finite {name}, got others')
+    if q.min() < 0 or q.max() > 1: raise ValueError('init: expected a solution with its image in [0,1]')
+    return _closed_border(m), q, y
+
+def _closed_border(flow):
+    "The flow without what would leave the image, which no divergence sees"
+    flow = flow.clone()
+    flow[..., 0, -1, :] = 0
+    flow[..., 1, :, -1] = 0
+    return flow
 
 def start_of(init, which):
     "The unknowns of some images of an earlier solution or result, to start from"
@@ -153,10 +164,11 @@ def _blank(problem):
 def _solve_piece(make, problem, limits, init, found, first):
     "Solve one piece of a batch into `found`, from image `first` on"
     iteration, done = make(problem, limits, init), 0
+    zero = zero_level(problem.views, problem.params, problem.weights)
     index = first + torch.arange(len(problem), device=problem.views.device)
     while True:
         gap, primal = iteration.certify()
-        good = relative(gap, primal) <= limits.tol
+        good = relative(gap, primal, zero) <= limits.tol
         ends = good | (done >= limits.max_iters)
         if ends.any():
             at = index[ends]
@@ -165,6 +177,7 @@ def _solve_piece(make, problem, limits, init, found, first):
             found.iters[at], found.converged[at] = done, good[ends]
             if ends.all(): return
             index, primal = index[~ends], primal[~ends]
+            zero = zero[~ends]
             iteration.keep(~ends)
         iteration.ease(primal)
         steps = min(limits.check, limits.max_iters - done)

@@ -21,7 +21,6 @@ from fastai.torch_core import get_model, set_seed
 from pathlib import Path
 from torch import nn, Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_multi_avg_fn
-from ..program.beckman import relative
 from ..runs import is_live
 from .callback import Columns, RecipeCallback
 from .recipes import no_clock
@@ -97,7 +96,7 @@ class BeckmanMonitor(Columns):
             if hasattr(layer, 'draw'): layer = layer.draw(torch.Generator().manual_seed(0))
             if not hasattr(layer, 'certify'): continue
             result = layer.certify(x)
-            gap = relative(result.gap, result.primal).mean().item()
+            gap = result.relative_gap.mean().item()
             return gap, result.method.count('analytic')/len(x)
 
     def after_fit(self):
