@@ -7,13 +7,13 @@ __all__ = ['beckman_barycenter', 'BarycenterResult', 'BeckmanParams', 'Rotations
            'divergence', 'duality_gap', 'analytic_barycenter', 'transport_inactive', 'convex_oracle',
            'BeckmanBarycenter', 'RandomBarycenter', 'RandomPose', 'Averaged', 'Defended', 'LowPass', 'control_defenses',
            'FlowNoise', 'Smoothed', 'certify_images', 'Certificates', 'robust_error', 'load_smoothed', 'save_smoothed',
-           'fgsm', 'pgd', 'Attack', 'flow_attack', 'worst_view', 'train_step', 'AdversarialRecipe', 'BeckmanRecipe',
-           'NoiseRecipe', 'PairedRecipe', 'perturbed_weights', 'AdversarialTraining', 'BeckmanTraining',
-           'NoiseTraining', 'RobustAccuracy', 'DefendedPrediction', 'BeckmanMonitor', 'WeightAverage', 'SeedEpochs',
-           'load_arrays', 'get_dls', 'small_cnn', 'small_resnet', 'preact_resnet18', 'wide_resnet', 'dm_wide_resnet',
-           'Normalization', 'load_checkpoint', 'shipped_weights', 'robustness', 'Robustness', 'ThreatModel',
-           'sanity_checks', 'compare', 'Comparison', 'make_report', 'write_report', 'verdict', 'plot_barycenters',
-           'plot_robustness', 'plot_eps', 'plot_disagreements']
+           'fgsm', 'pgd', 'Attack', 'flow_attack', 'worst_view', 'attack_vote', 'train_step', 'AdversarialRecipe',
+           'BeckmanRecipe', 'NoiseRecipe', 'PairedRecipe', 'perturbed_weights', 'AdversarialTraining',
+           'BeckmanTraining', 'NoiseTraining', 'RobustAccuracy', 'DefendedPrediction', 'BeckmanMonitor',
+           'WeightAverage', 'SeedEpochs', 'normalize_inside', 'load_arrays', 'get_dls', 'small_cnn', 'small_resnet',
+           'preact_resnet18', 'wide_resnet', 'dm_wide_resnet', 'Normalization', 'load_checkpoint', 'shipped_weights',
+           'robustness', 'Robustness', 'ThreatModel', 'sanity_checks', 'compare', 'Comparison', 'make_report',
+           'write_report', 'verdict', 'plot_barycenters', 'plot_robustness', 'plot_eps', 'plot_disagreements']
 
 # %% ../nbs/95_all.ipynb #e002
 from .console import quiet_fastai
@@ -48,7 +48,8 @@ from .train.attacks import Attack, fgsm, pgd
 from .train.callback import (
     AdversarialTraining, BeckmanTraining, DefendedPrediction, NoiseTraining, RobustAccuracy)
 from .train.extras import BeckmanMonitor, SeedEpochs, WeightAverage
-from .train.geometric import flow_attack, worst_view
+from .train.geometric import attack_vote, flow_attack, worst_view
+from .train.learner import normalize_inside
 from .train.recipes import (
     AdversarialRecipe, BeckmanRecipe, NoiseRecipe, PairedRecipe, perturbed_weights, train_step)
 
@@ -61,10 +62,10 @@ _all_ = [
     'control_defenses',
     'FlowNoise', 'Smoothed', 'certify_images', 'Certificates', 'robust_error',
     'load_smoothed', 'save_smoothed',
-    'fgsm', 'pgd', 'Attack', 'flow_attack', 'worst_view',
+    'fgsm', 'pgd', 'Attack', 'flow_attack', 'worst_view', 'attack_vote',
     'train_step', 'AdversarialRecipe', 'BeckmanRecipe', 'NoiseRecipe', 'PairedRecipe', 'perturbed_weights',
     'AdversarialTraining', 'BeckmanTraining', 'NoiseTraining', 'RobustAccuracy', 'DefendedPrediction',
-    'BeckmanMonitor', 'WeightAverage', 'SeedEpochs',
+    'BeckmanMonitor', 'WeightAverage', 'SeedEpochs', 'normalize_inside',
     'load_arrays', 'get_dls',
     'small_cnn', 'small_resnet', 'preact_resnet18', 'wide_resnet', 'dm_wide_resnet', 'Normalization',
     'load_checkpoint', 'shipped_weights',

@@ -65,7 +65,8 @@ def check_images(x: Tensor, # `(B,C,H,W)`, any floating dtype, values in [0,1]
     low, high = (v.item() for v in x.detach().aminmax())
     if low >= -1e-4 and high <= 1 + 1e-4: return x
     raise ValueError(f"x: expected images in [0,1], got values from {low:.4g} to {high:.4g}; "
-                     "normalise inside the model, after the barycenter")
+                     "normalise inside the model, after the barycenter; "
+                     "`normalize_inside(learn)` does that for a fastai `Learner`")
 
 # %% ../../nbs/program/10_inputs.ipynb #c022
 def check_limits(tol: float, # relative gap at which a solver may stop, >= 0

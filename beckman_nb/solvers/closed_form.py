@@ -9,7 +9,6 @@ __all__ = ['compiled_analytic']
 import numpy as np
 import os
 import torch
-import warnings
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from numba import njit
@@ -18,6 +17,7 @@ from torch.autograd.function import once_differentiable
 from ..program.analytic import transport_impossible
 from ..program.beckman import BeckmanParams
 from ..program.inputs import check_marginals, check_weights
+from .kernels import entry_kernel
 
 # %% ../../nbs/solvers/40_closed_form.ipynb #f004
 def flat_planes(t):
@@ -56,35 +56,6 @@ def pack_prices(params, dtype):
     bounds = dict(nil=8*info.eps, huge=info.max/4, tiny=1e3*info.tiny**.5)
     values = dict(prices, **bounds, reach=params.mu/params.rho, zero=0, one=1)
     return _Prices(**{name: kind(value) for name, value in values.items()})
-
-def cache_file(error):
-    "The file of Numba's cache that an error is about; `None` for any other error"
-    frame, found = error.__traceback__, None
-    while frame is not None:
-        code, names = frame.tb_frame.f_code, frame.tb_frame.f_locals
-        if code.co_filename.endswith(os.path.join('numba', 'core', 'caching.py')):
-            where, name = names.get('self'), names.get('name')
-            if hasattr(where, '_index_path'): found = where._data_path(name) if name else where._index_path
-        frame = frame.tb_next
-    return found
-
-class entry_kernel:
-    "A kernel that Python calls: kept on disk where that is possible, compiled in memory where it is not"
-    _options = dict(nogil=True, error_model='numpy')
-    def __init__(self, f):
-        self.py_func = f
-        try: self.compiled = njit(cache=True, **self._options)(f)
-        except RuntimeError: self.compiled = njit(**self._options)(f)
-
-    def __call__(self, *args):
-        try: return self.compiled(*args)
-        except Exception as e:
-            file = None if isinstance(e, MemoryError) else cache_file(e)
-            if file is None: raise
-            warnings.warn(f'numba: {file} cannot be used ({type(e).__name__}: {e}); this process compiles '
-                          'without it. Delete the file to have the compiled code kept again', RuntimeWarning)
-        self.compiled = njit(**self._options)(self.py_func)
-        return self.compiled(*args)
 
 # %% ../../nbs/solvers/40_closed_form.ipynb #f006
 @njit(**FAST)

@@ -15,8 +15,9 @@ from torch import Tensor
 from ..program.beckman import BeckmanParams
 from .certificate import dual_plane, primal_plane
 from .closed_form import (
-    copy_plane, edge_mask, entry_kernel, exact_average, FAST, fill_plane, flat_planes, load_plane,
+    copy_plane, edge_mask, exact_average, FAST, fill_plane, flat_planes, load_plane,
     multiplier_plane, pack_prices, PLAIN, run_threads, solve_plane)
+from .kernels import entry_kernel
 from .coarse import solve_on_levels
 from .loop import Iteration, Limits, Problem, Solution, check_slack, starting_point
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from ..program.analytic import analytic_barycenter, analytic_multipliers
-from ..program.beckman import BeckmanParams, cleaned_marginals, duality_gap, per_marginal, relative, zero_level
+from ..program.beckman import (
+    BeckmanParams, cleaned_marginals, duality_gap, per_marginal, relative, zero_level)
 from ..program.inputs import check_limits, check_marginals, check_weights
 
 # %% ../../nbs/solvers/00_loop.ipynb #e006
@@ -81,7 +82,8 @@ def starting_point(problem, init=None):
             raise ValueError(f"init: expected a solution whose {name} has shape {tuple(want)}, got {got}")
     m, q, y = (t.detach().to(p) for t in (init.flow, init.image, init.multipliers/w))
     for name, t in dict(flow=m, image=q, multipliers=y).items():
-        if not t.isfinite().all(): raise ValueError(f'init: expected a solution with finite {name}, got others')
+        if t.isfinite().all(): continue
+        raise ValueError(f'init: expected a solution with finite {name}, got others')
     if q.min() < 0 or q.max() > 1: raise ValueError('init: expected a solution with its image in [0,1]')
     return _closed_border(m), q, y
 

@@ -29,13 +29,22 @@ def _check_norm(norm):
         raise ValueError(f"norm: expected 'Linf', 'L2' or 'L1', got {norm!r}")
 
 # %% ../../nbs/train/00_attacks.ipynb #c019
+def several(
+    logits:Tensor, # (B, K)
+)->Tensor: # the same; `ValueError` for fewer than two logits, whose softmax is constant
+    "Logits of classes"
+    if logits.ndim >= 2 and logits.shape[1] >= 2: return logits
+    raise ValueError(f"logits: expected those of at least two classes, got shape {tuple(logits.shape)}; "
+                     "for another target give the attack a function of (logits, y) to climb")
+
 def margin(
     logits:Tensor, # (B, K)
     y:Tensor, # class indices (B,)
 )->Tensor: # (B,): best wrong logit minus the right one, positive where misclassified
     "How far each image is on the wrong side"
-    if y.ndim != 1:
-        raise ValueError(f"y: expected class indices (B,) for the margin, got shape {tuple(y.shape)}")
+    if y.ndim != 1 or y.is_floating_point():
+        got = f'{y.dtype} of shape {tuple(y.shape)}'
+        raise ValueError(f"y: expected class indices (B,) for the margin, got {got}")
     right = logits.gather(1, y[:, None])[:, 0]
     best_wrong = logits.scatter(1, y[:, None], -math.inf).amax(1)
     return best_wrong - right
@@ -45,8 +54,8 @@ def kl_divergence(
     q:Tensor, # logits (B, K) of the approximation
 )->Tensor: # (B,) values of KL(softmax(p) || softmax(q)) >= 0, differentiable in both
     "Kullback-Leibler divergence between two predictions, per image"
-    log_p = F.log_softmax(p.float(), 1)
-    log_q = F.log_softmax(q.float(), 1)
+    log_p = F.log_softmax(several(p).float(), 1)
+    log_q = F.log_softmax(several(q).float(), 1)
     return (log_p.exp()*(log_p - log_q)).sum(1)
 
 # %% ../../nbs/train/00_attacks.ipynb #c021
@@ -59,8 +68,8 @@ def _objective(loss, model, x, y):
     if loss not in ('ce', 'margin'):
         raise ValueError(f"loss: expected 'ce', 'margin', 'kl' or a function, got {loss!r}")
     if y is None: raise ValueError(f"y: expected labels for loss={loss!r}, got None")
-    if loss == 'margin': return lambda logits: margin(logits, y)
-    return lambda logits: F.cross_entropy(logits.float(), y, reduction='none')
+    if loss == 'margin': return lambda logits: margin(several(logits), y)
+    return lambda logits: F.cross_entropy(several(logits).float(), y, reduction='none')
 
 # %% ../../nbs/train/00_attacks.ipynb #c023
 def input_gradient(

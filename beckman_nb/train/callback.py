@@ -19,8 +19,9 @@ from torch import Tensor
 from ..layers import BeckmanBarycenter, Defended
 from ..models import eval_mode
 from .attacks import Attack
+from .learner import Undone
 from .recipes import (
-    AdversarialRecipe, BeckmanRecipe, NoiseRecipe, no_clock, WeightPerturbation)
+    AdversarialRecipe, BeckmanRecipe, is_cross_entropy, NoiseRecipe, no_clock, WeightPerturbation)
 
 # %% ../../nbs/train/30_callback.ipynb #c013
 class _FirstInput(torch.nn.Module):
@@ -33,13 +34,15 @@ class _FirstInput(torch.nn.Module):
     def forward(self, x): return self.model(x, *self.rest)
 
 # %% ../../nbs/train/30_callback.ipynb #c016
-class _RecipeHelpers(Callback):
+class _RecipeHelpers(Undone):
     "What `RecipeCallback` needs to know about the loop it is in"
     def _clear(self):
         "Forget the last batch; put perturbed weights back, whatever happened"
         if self.moved is not None: self.moved.restore()
         self.batch_views = []
         self.moved = None
+
+    def undo(self): self._clear()
 
     def _network(self):
         "The network at this moment, distributed wrapper and all"
@@ -59,12 +62,20 @@ class _RecipeHelpers(Callback):
         return find_bs(self.yb)/accumulated[0] if accumulated else 1.
 
     def _objective(self):
-        "Under MixUp and CutMix the attack climbs the mixed loss, otherwise what the recipe says"
+        "What the attack climbs: the loss that trains; `None`, what the recipe says, for cross-entropy"
+        y, kind = self.yb[0], getattr(self.recipe, 'kind', 'at')
         mixes = any(isinstance(cb, MixHandler) and cb.stack_y for cb in self.learn.cbs)
-        if not (self.training and mixes): return None
-        if getattr(self.recipe, 'kind', None) == 'mart':
+        if self.training and mixes:
+            if kind != 'mart': return self._loss
             raise ValueError("loss: expected 'at' or 'trades' with MixUp or CutMix, got 'mart', "
                              "which needs one label per image")
+        if is_cross_entropy(self.learn.loss_func, y): return None
+        classes = y.ndim == 1 and not y.is_floating_point()
+        if classes: return self._loss if kind == 'at' else None
+        weight = getattr(self.recipe, 'consistency', 0)
+        if kind != 'at' or weight:
+            raise ValueError(f"loss: expected 'at' without consistency for targets that are no class "
+                             f"(here {y.dtype} of shape {tuple(y.shape)}), got {kind!r} and {weight}")
         return self._loss
 
     def _generator(self):
@@ -215,7 +226,7 @@ class NoiseTraining(RecipeCallback):
         super().__init__(recipe, eps if callable(eps) else None, train, valid, awp, seed, amp)
 
 # %% ../../nbs/train/30_callback.ipynb #c059
-class Columns(Callback):
+class Columns(Undone):
     "Adds columns to the table of metrics for the duration of a fit or a validation"
     # `FetchPredsCallback` predicts in the middle of a validation, which would start the counts anew
     remove_on_fetch = True
@@ -233,6 +244,7 @@ class Columns(Callback):
         self.columns = []
 
     def after_fit(self): self.drop_columns()
+    def undo(self): self.drop_columns()
 
 def _total(*values):
     "Sums over the processes of a distributed run"

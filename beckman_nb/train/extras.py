@@ -23,6 +23,7 @@ from torch import nn, Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_multi_avg_fn
 from ..runs import is_live
 from .callback import Columns, RecipeCallback
+from .learner import Undone
 from .recipes import no_clock
 
 # %% ../../nbs/train/40_extras.ipynb #c076
@@ -99,13 +100,15 @@ class BeckmanMonitor(Columns):
             gap = result.relative_gap.mean().item()
             return gap, result.method.count('analytic')/len(x)
 
-    def after_fit(self):
-        super().after_fit()
-        for cb in self.trainers: cb.clock = no_clock
+    def after_fit(self): self.undo()
+
+    def undo(self):
+        super().undo()
+        for cb in getattr(self, 'trainers', []): cb.clock = no_clock
         self.trainers = []
 
 # %% ../../nbs/train/40_extras.ipynb #c081
-class WeightAverage(Callback):
+class WeightAverage(Undone):
     "Validate, save and end up with averaged weights (EMA or SWA, by torch's `AveragedModel`)"
     order = 12 # after `DistributedTrainer` (11) has wrapped the model
     run_valid = False
@@ -125,6 +128,7 @@ class WeightAverage(Callback):
     def after_step(self): self.average.update_parameters(get_model(self.learn.model))
     def before_train(self): self._put_back()
     def before_validate(self): self._put_in()
+    def undo(self): self._put_back()
 
     def after_fit(self):
         self._put_in()
