@@ -13,11 +13,13 @@ quiet_fastai()
 
 # %% ../nbs/89_by_name.ipynb #e002
 import importlib
+import json
 import numpy as np
 import os
 import re
 import sys
 import torch
+from importlib.resources import files
 from pathlib import Path
 from torch import nn
 from .checkpoints import load_checkpoint, shipped_weights
@@ -27,7 +29,8 @@ from .layers import named_layer
 from .models import Normalization, dm_wide_resnet, preact_resnet18, small_cnn, wide_resnet
 
 # %% ../nbs/89_by_name.ipynb #c036
-ARCHITECTURES = 'small_cnn, preact_resnet18, wide_resnet_28_10, torchvision:NAME, timm:NAME, module:function'
+ARCHITECTURES = ('small_cnn, preact_resnet18, wide_resnet_28_10, the name of a public checkpoint, '
+                 'torchvision:NAME, timm:NAME, module:function')
 
 def comma_separated(
     text:str, # of an option
@@ -52,8 +55,18 @@ def _own_function(path, function):
     except (ImportError, AttributeError) as e:
         raise ValueError(f'model: {path}:{function} cannot be imported ({e})') from e
 
+def public_layouts() -> dict: # name of a public checkpoint to `function` and arguments of its network
+    "The networks of the public checkpoints whose layouts are known"
+    file = files('beckman_nb')/'weights'/'manifests.json'
+    return {m['name']: m['model'] for m in json.loads(file.read_text(encoding='utf-8'))}
+
 def _package_network(name, **kwargs):
     "A network of this package that normalises inside, or `None`"
+    known = {public.casefold(): layout for public, layout in public_layouts().items()}
+    if name.casefold() in known:
+        layout = kwargs | known[name.casefold()]
+        make = dict(wide_resnet=wide_resnet, dm_wide_resnet=dm_wide_resnet, preact_resnet18=preact_resnet18)
+        return make[layout.pop('function')](**layout)
     wide = re.fullmatch(r'(dm_)?wide_resnet_(\d+)_(\d+)', name)
     if wide:
         make = dm_wide_resnet if wide[1] else wide_resnet
@@ -102,18 +115,35 @@ def _own_images(path, n):
     channels_last = x.ndim == 4 and x.shape[1] not in (1, 3) and x.shape[3] in (1, 3)
     if channels_last: x = x.permute(0, 3, 1, 2)
     if x.dtype == torch.uint8: x = x.float()/255
-    x, y = check_data((x, y), n)
-    return x.contiguous(), y, int(y.max()) + 1, path.stem
+    x, y = check_data((x, y)) # all of them: the classes are those of the whole set
+    return x[:n].contiguous(), y[:n], int(y.max()) + 1, path.stem
+
+def _image_folder(path, n):
+    "The same for a folder with a folder of images per class, or for such a one inside: test, val or valid"
+    folder = next((path/o for o in ('test', 'val', 'valid') if (path/o).is_dir()), path)
+    try: found = importlib.import_module('torchvision.datasets').ImageFolder(folder)
+    except FileNotFoundError as e: raise ValueError(f'data: {folder} holds no folders of images ({e})') from e
+    each = [[file for file, k in found.samples if k == c] for c in range(len(found.classes))]
+    turns = [(o[i], c) for i in range(max(map(len, each))) for c, o in enumerate(each) if i < len(o)][:n]
+    images = [np.asarray(found.loader(file)) for file, _ in turns] # the classes in turn
+    sizes = sorted({image.shape[:2] for image in images})
+    if len(sizes) > 1: raise ValueError(f'data: expected images of one size, got {sizes[0]} and {sizes[-1]}')
+    x = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()/255
+    return x.contiguous(), torch.tensor([c for _, c in turns]), len(found.classes), path.name
 
 def eval_images(
-    data:str, # 'digits', 'cifar10', 'cifar100', 'tiny-imagenet', or a path, also to an .npz with `images` and `labels`
+    data:str, # 'digits', 'cifar10', 'cifar100', 'tiny-imagenet', or a path, also to an .npz with `images` and `labels`, or to a folder with a folder of images per class
     root:str=None, # folder of the data sets
     n:int=None, # use the first `n`; `None`: all
 ) -> tuple: # `(images, labels, number of classes, name)`; `ValueError` or `FileNotFoundError`
     "Test images in [0,1] with their labels"
     own = Path(data)
+    if n is not None and n < 1: raise ValueError(f'n: expected at least 1, got {n}')
     found = _own_images(own, n) if own.suffix == '.npz' and own.is_file() else None
     if found: return found
+    classes = [o for o in own.glob('*') if o.is_dir()] if own.is_dir() else []
+    if classes and not any((own/o).exists() for o in ('wnids.txt', 'batches.meta', 'meta')):
+        return _image_folder(own, n)
     arrays = load_arrays(data, root)
     return *check_data(arrays.tensors('test', n)), len(arrays.classes), arrays.name
 
@@ -155,6 +185,8 @@ def eval_networks(
     "One network per checkpoint"
     def load(file): return load_checkpoint(make_network(model, **kwargs), _weights(file, data)).eval()
     if checkpoint: return {name: load(file) for name, file in _named_files(checkpoint).items()}
-    if ':' in model: return {'model': make_network(model, **kwargs).eval()} # it comes with its own weights
+    where = model.partition(':')[0]
+    if ':' in model and where not in ('torchvision', 'timm'): # a function makes it, with weights of its own
+        return {'model': make_network(model, **kwargs).eval()}
     if model == 'small_cnn' and shipped_weights(data): return {'base': load('shipped')}
     raise ValueError(f'checkpoint: expected a file, got none, and {model} without weights is untrained')

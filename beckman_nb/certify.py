@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from types import SimpleNamespace
 from .by_name import eval_images, eval_networks, numbers
-from .cli import half_of_the_cores, pick_device
+from .cli import pick_device, use_threads
 from .evaluate.certified import CertificateReport, write_certificates
 from .evaluate.results import fingerprint, versions
 from .noise import FlowNoise
@@ -287,6 +287,6 @@ def beckman_certify(
 ):
     "How many images are certified against every attacker who moves light, with controls and a report"
     options = dict(locals())
-    torch.set_num_threads(threads or half_of_the_cores())
     with in_one_line('beckman_certify', 'interrupted; the same command goes on from here'):
+        use_threads(threads)
         with processes() as (rank, _): _certify(SimpleNamespace(**options), rank)

@@ -6,7 +6,7 @@
 __all__ = ['beckman_demo', 'beckman_eval']
 
 # %% ../nbs/90_cli.ipynb #e003
-from .console import command, in_one_line, quiet_fastai
+from .console import command, command_line, in_one_line, quiet_fastai
 
 # %% ../nbs/90_cli.ipynb #c006
 quiet_fastai()
@@ -30,6 +30,7 @@ from .evaluate.sanity import sanity_checks
 from .layers import BeckmanBarycenter
 from .models import small_cnn, small_resnet
 from .noise import FlowNoise
+from .program.inputs import check_ball, check_count
 from .runs import Deadline, OutOfTime, Units, digest, is_live, processes
 from .smoothing import certify_images, load_smoothed, Smoothed
 from .stats import over_seeds
@@ -48,6 +49,9 @@ def demo_sizes(
     n_certified:int=None, # test images to certify; `None`: chosen, 0: none
 ) -> dict: # a number for each of them
     "What the demonstration uses of a data set"
+    for name, value, least in (('train', n_train, 1), ('test', n_test, 1), ('transport', n_transport, 0),
+                               ('certified', n_certified, 0), ('epochs', epochs, 0)):
+        if value is not None: check_count(name, value, least)
     cost = max(arrays.x_train[0].numel()/3072, .5) # of one image, in CIFAR images
     n_train = n_train or min(len(arrays.x_train), int(10_000/cost))
     n_test = min(n_test or int(200/cost), len(arrays.x_test))
@@ -56,7 +60,8 @@ def demo_sizes(
     if epochs is None:
         enough = min(max(round(80_000/cost/n_train), 3), 16)
         epochs = 0 if shipped_weights(arrays.name) else enough
-    eps = eps or (.1 if arrays.name == 'digits' else 8/255)
+    if eps is None: eps = .1 if arrays.name == 'digits' else 8/255
+    check_ball(eps, 'Linf')
     some = dict(n_transport=min(n_test, n_transport), n_certified=min(n_test, n_certified))
     return dict(n_train=n_train, n_test=n_test, **some, epochs=epochs, eps=eps)
 
@@ -112,8 +117,20 @@ def share_cores():
 def pick_device(
     name:str=None, # 'cpu', 'cuda', 'cuda:1', …; `None`: the GPU where there is one
 ) -> torch.device: # where to run
-    "A torch device, the GPU where there is one"
-    return torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
+    "A torch device, the GPU where there is one; `ValueError` naming `device` for one that cannot be used"
+    try:
+        device = torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as e:
+        raise ValueError(f'device: expected cpu or a GPU that is here, got {name} ({e})') from e
+    return device
+
+def use_threads(
+    threads:int=None, # of torch, >= 1; `None`: half of the cores
+):
+    "Set the threads that torch uses; `ValueError` naming `threads`"
+    if threads is not None: check_count('threads', threads)
+    torch.set_num_threads(threads or half_of_the_cores())
 
 # %% ../nbs/90_cli.ipynb #c020
 def demo_evaluation(
@@ -208,6 +225,7 @@ def beckman_demo(
     output:str='beckman_demo', # folder for table, settings, figures and networks
 ):
     "Train a small network adversarially, fine-tune it with barycenters, and report what that is worth"
+    given = dict(locals())
     start, folder = time.time(), Path(output)
     share_cores()
     with in_one_line('beckman_demo'):
@@ -226,7 +244,8 @@ def beckman_demo(
     patience = '' if is_live(sys.stdout) else ', as long again as the training or longer'
     print(f'\nevaluation{kind}{patience}', flush=True)
     res, fig = demo_evaluation(nets, arrays, sizes, wanted, full, seed, where)
-    settings = dict(command='beckman_demo', data=arrays.name, **sizes, training_seconds=seconds)
+    settings = dict(command=command_line(beckman_demo, given), data=arrays.name, **sizes)
+    settings['training_seconds'] = seconds
     figures, said = dict(images=fig), ''
     if sizes['n_certified']:
         smoothed = demo_smoothed(dls, arrays, seed, where)
@@ -312,7 +331,7 @@ def _subjects(o):
 
 def _attacks(o):
     "Which attacks to run, in arguments of `robustness`"
-    on_controls = () if o.control_attacks == 'all' else tuple(comma_separated(o.control_attacks))
+    on_controls = None if o.control_attacks == 'all' else tuple(comma_separated(o.control_attacks))
     protocols = check_protocols(comma_separated(o.protocols))
     return dict(eps=o.eps, norm=o.norm, version=o.autoattack, protocols=protocols,
                 controls=not o.nocontrols, control_attacks=on_controls)
@@ -320,7 +339,9 @@ def _attacks(o):
 def _eval(o, rank):
     "Evaluate in all processes; check and report in the first one"
     limit, out = Deadline(o.max_minutes), Path(o.output)
-    seeds = [int(seed) for seed in numbers(o.seeds, 'seeds')]
+    seeds = numbers(o.seeds, 'seeds')
+    for seed in seeds: check_count('seeds', seed, least=0)
+    seeds = [int(seed) for seed in seeds]
     state = Path(o.folder or out/'state')
     nets, case, name = _subjects(o)
     networks, layers = ', '.join(nets), ', '.join(case['defense']) or 'no barycenter'
@@ -335,7 +356,8 @@ def _eval(o, rank):
     if (next(iter(nets)), 'none', 'clean') not in results[0].right:
         print('Time was up before the first block was done: the same command again goes on from there.')
         return
-    settings = dict(command='beckman_eval', data_name=name, options=vars(o), seconds=round(limit.used(), 1))
+    settings = dict(command=command_line(beckman_eval, vars(o)), data_name=name, options=vars(o))
+    settings['seconds'] = round(limit.used(), 1)
     wanted = results[0].complete and not o.nochecks
     checks = _checks(results[0], nets, case, state/'checks', limit, **how) if wanted else None
     _report(results, out, settings, case, checks)
@@ -343,9 +365,9 @@ def _eval(o, rank):
 # %% ../nbs/90_cli.ipynb #c052
 @command
 def beckman_eval(
-    model:str='small_cnn', # architecture: small_cnn, preact_resnet18, wide_resnet_28_10, dm_wide_resnet_70_16, torchvision:NAME, timm:NAME, or module:function
+    model:str='small_cnn', # architecture: small_cnn, preact_resnet18, wide_resnet_28_10, dm_wide_resnet_70_16, the name of a public checkpoint as in the docs, torchvision:NAME, timm:NAME, or module:function
     checkpoint:str=None, # weights: a file, shipped for those that come with the package, or several to compare, as name=file separated by commas; one called control decides what counts as a gain; default: shipped, and none for torchvision, timm and functions
-    data:str='cifar10', # digits, cifar10, cifar100, tiny-imagenet, or a path, also to an .npz with images and labels
+    data:str='cifar10', # digits, cifar10, cifar100, tiny-imagenet, or a path, also to an .npz with images and labels, or to a folder with a folder of images per class
     root:str=None, # folder of the data sets; default: the variable BECKMAN_DATA, then fastai's data folder
     n:int=1000, # test images, the first ones
     classes:int=None, # number of classes; default: that of the data set
@@ -372,6 +394,6 @@ def beckman_eval(
 ):
     "How many images survive an attacker who knows everything, with controls, checks and a report"
     options = dict(locals())
-    torch.set_num_threads(threads or half_of_the_cores())
     with in_one_line('beckman_eval', 'interrupted; the same command goes on from here'):
+        use_threads(threads)
         with processes() as (rank, _): _eval(SimpleNamespace(**options), rank)

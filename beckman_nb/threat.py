@@ -6,13 +6,18 @@
 __all__ = ['ThreatModel', 'perturbation']
 
 # %% ../nbs/16_threat.ipynb #e002
-import math
 from dataclasses import dataclass
 from fastcore.basics import patch
+from .program.inputs import check_ball
 
 # %% ../nbs/16_threat.ipynb #c028
 QUICK_STEPS, QUICK_TARGETS = 10, 3 # of a quick attack: APGD steps, and classes that targeted APGD aims for
 QUICK_DRAWS, DRAWS = 5, 20 # forward passes per step of EOT: of a quick attack, and of version 'rand'
+VERSIONS = dict(
+    standard=('apgd-ce', 'apgd-t', 'fab-t', 'square'),
+    plus=('apgd-ce', 'apgd-dlr', 'fab', 'square', 'apgd-t', 'fab-t'),
+    rand=('apgd-ce', 'apgd-dlr')) # AutoAttack's attacks, in its order
+LEAST_CLASSES = {'apgd-dlr': 3, 'apgd-t': 4} # that the loss of an attack needs; the others need 2
 
 # %% ../nbs/16_threat.ipynb #c026
 @dataclass(frozen=True)
@@ -26,27 +31,44 @@ class ThreatModel:
     attacks:tuple = () # only these of the version's attacks; empty: all of them
 
     def __post_init__(self):
-        if not 0 <= self.eps < math.inf:
-            raise ValueError(f"eps: expected a finite number >= 0, got {self.eps}")
-        if self.norm not in ('Linf', 'L2', 'L1'):
-            raise ValueError(f"norm: expected 'Linf', 'L2' or 'L1', got {self.norm!r}")
+        check_ball(self.eps, self.norm)
         if self.version not in ('standard', 'plus', 'rand'):
             raise ValueError(f"version: expected 'standard', 'plus' or 'rand', got {self.version!r}")
 
 # %% ../nbs/16_threat.ipynb #b006
+@patch
+def running(self:ThreatModel,
+    n_classes=None # number of logits; `None`: enough for all of them
+): # list of names of attacks; `ValueError` naming `attacks` for others, and where none is left
+    "The attacks that run: those that were asked for, without those that need more classes"
+    names = VERSIONS[self.version]
+    if self.quick and self.version != 'rand': names = 'apgd-ce', 'apgd-t'
+    unknown = set(self.attacks) - set(names)
+    if unknown: raise ValueError(f"attacks: expected some of {list(names)}, got {sorted(unknown)}")
+    wanted = [a for a in names if a in (self.attacks or names)]
+    left = [a for a in wanted if n_classes is None or n_classes >= LEAST_CLASSES.get(a, 2)]
+    if left: return left
+    raise ValueError(f"attacks: expected at least one for {n_classes} logits, got {wanted}, which need more")
+
+@patch
+def label_for(self:ThreatModel,
+    n_classes=None # as in `running`
+): # one line of text
+    "How a table names what ran; a quick attack always says so"
+    ran, draws = self.running(n_classes), ''
+    if self.version == 'rand': draws = f', EOT over {QUICK_DRAWS if self.quick else DRAWS} draws'
+    words = {a: a.upper() for a in ran}
+    if not self.quick:
+        whole = len(ran) == len(VERSIONS[self.version])
+        return ('' if whole else f"{' + '.join(words.values())} of ") + f'AutoAttack {self.version}{draws}'
+    targets = min(QUICK_TARGETS, (n_classes or 10) - 1)
+    if 'apgd-t' in ran: words['apgd-t'] += f' to {targets} targets'
+    return f"QUICK: {' and '.join(words.values())}, {QUICK_STEPS} steps each{draws}, not AutoAttack"
+
 @patch(as_prop=True)
 def label(self:ThreatModel): # one line of text
-    "How a table names this attack; a quick one always says so"
-    if self.quick and self.version == 'rand':
-        return (f'QUICK: APGD-CE and APGD-DLR, {QUICK_STEPS} steps each, '
-                f'EOT over {QUICK_DRAWS} draws, not AutoAttack')
-    if self.quick:
-        return (f'QUICK: APGD-CE and APGD-T to {QUICK_TARGETS} targets, '
-                f'{QUICK_STEPS} steps each, not AutoAttack')
-    name = f'AutoAttack {self.version}'
-    if self.version == 'rand': name += f', EOT over {DRAWS} draws'
-    if self.attacks: name = ' + '.join(a.upper() for a in self.attacks) + ' of ' + name
-    return name
+    "How a table names this attack on a network with enough classes"
+    return self.label_for()
 
 # %% ../nbs/16_threat.ipynb #c047
 def perturbation(

@@ -93,20 +93,6 @@ def set_steps(
     shares = dict(n_iter_2=.22, n_iter_min=.06, size_decr=.03)
     for name,share in shares.items(): setattr(apgd, name, max(int(share*steps), 1))
 
-# %% ../../nbs/evaluate/00_autoattack.ipynb #v011
-LEAST_CLASSES = {'apgd-dlr': 3, 'apgd-t': 4} # that the loss of an attack needs; the others need 2
-
-def chosen_attacks(
-    names, # attacks of AutoAttack's version
-    threat, # `ThreatModel`
-    n_classes # number of logits
-): # list of names; `ValueError` naming `attacks` for others
-    "The attacks that a threat model asks for, without those that need more classes"
-    if threat.quick and threat.version != 'rand': names = ['apgd-ce', 'apgd-t']
-    unknown = set(threat.attacks) - set(names)
-    if unknown: raise ValueError(f"attacks: expected some of {names}, got {sorted(unknown)}")
-    return [a for a in names if a in (threat.attacks or names) and n_classes >= LEAST_CLASSES.get(a, 2)]
-
 # %% ../../nbs/evaluate/00_autoattack.ipynb #c042
 def auto_attack(
     model, # module from images to logits
@@ -118,7 +104,7 @@ def auto_attack(
     given = dict(norm=threat.norm, eps=threat.eps, seed=threat.seed, version=threat.version, device=device)
     aa = autoattack_package().AutoAttack(model, **given)
     aa.apgd.logger = aa.apgd_targeted.logger = None # its checks then warn, and warnings are collected
-    aa.attacks_to_run = chosen_attacks(aa.attacks_to_run, threat, n_classes)
+    aa.attacks_to_run = threat.running(n_classes)
     if threat.quick:
         aa.apgd_targeted.n_target_classes = QUICK_TARGETS
         aa.apgd.eot_iter = min(aa.apgd.eot_iter, QUICK_DRAWS)

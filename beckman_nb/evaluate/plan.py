@@ -13,6 +13,7 @@ from torch import Tensor
 from .autoattack import auto_attack
 from .protocols import Block, exact_gradient
 from ..layers import Defended
+from ..program.inputs import check_count
 from ..runs import Units
 from ..threat import DRAWS, ThreatModel
 
@@ -96,8 +97,7 @@ class Images:
     n_of:dict # name of a defense to the number of its images, where it is not all of them
     device:torch.device # where blocks go
 
-    def __post_init__(self):
-        if self.block_size < 1: raise ValueError(f'block_size: expected at least 1, got {self.block_size}')
+    def __post_init__(self): check_count('block_size', self.block_size)
 
     def count(self, defense='none'):
         "How many images a defense is tried on"
@@ -157,6 +157,9 @@ class Plan:
     batch_size:int = None # most images in memory at once
     n_classes:int = None # number of logits, from the first look
     units:Units = None # runs the pieces
+
+    def __post_init__(self):
+        if self.batch_size is not None: check_count('batch_size', self.batch_size)
 
     def tasks(self):
         "(number of the block, network) in the order of the work"

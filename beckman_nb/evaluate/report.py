@@ -64,13 +64,15 @@ def _shift(result):
 
 # %% ../../nbs/evaluate/50_report.ipynb #c017
 _SAY = dict(
+    failed='no verdict: a check failed, so this accuracy is not one under attack',
     gain='a gain that survives an attacker who knows of the barycenter',
     loss='the barycenter costs robustness',
     unclear='no difference shown; these images are too few to say more',
     quick='a difference that a full attack has to confirm before it may be called a gain or a loss')
 
-def _meaning(c, quick): # a `Comparison`, and whether the attack was a quick one
+def _meaning(c, quick, failed=False): # a `Comparison`, whether the attack was quick, and whether a check failed
     "What one may conclude from a comparison"
+    if failed: return _SAY['failed']
     if c.outcome != 'no difference': return _SAY['quick' if quick else c.outcome]
     if c.hi - c.lo > .2: return _SAY['unclear']
     text = 'no gain; on these images the barycenter does not help, '
@@ -81,7 +83,8 @@ def _decision(result, network, defense, control):
     c, clean = (result.compare((network, defense, p), (control, 'none', p)) for p in ('adaptive', 'clean'))
     text = f"{network} behind '{defense}' against {control}, which trained equally long without barycenters: "
     text += f'{_points(c)} adaptive accuracy on {c.n} images '
-    text += f'(95% interval, McNemar p = {c.p:.2g}): {_meaning(c, result.quick)}.'
+    failed = any(f['status'] == 'fail' for f in result.flags)
+    text += f'(95% interval, McNemar p = {c.p:.2g}): {_meaning(c, result.quick, failed)}.'
     if clean.outcome == 'no difference': return text
     return text + f' Its accuracy without an attacker differs by {_points(clean)}.'
 
@@ -216,8 +219,9 @@ def reproduce(
     "The command, or the call in Python, that computes this result again"
     if (settings or {}).get('command'): return settings['command']
     s = result.settings
-    keys = ('eps', 'norm', 'version', 'protocols', 'quick', 'n', 'n_of', 'block_size', 'seed')
-    args = ', '.join(f'{k}={s[k]!r}' for k in keys if s.get(k) not in (None, {}))
+    keys = ('eps', 'norm', 'version', 'attacks', 'control_attacks', 'protocols', 'quick', 'n', 'n_of',
+            'block_size', 'seed')
+    args = ', '.join(f'{k}={s[k]!r}' for k in keys if s.get(k) not in (None, {}, (), []))
     nets, defenses = ({k: ... for k in s[o]} for o in ('networks', 'defenses'))
     call = f'robustness({nets}, (images, labels), {defenses}, {args})'
     return call.replace('Ellipsis', '...')

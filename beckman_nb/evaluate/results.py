@@ -35,10 +35,11 @@ def make_row(
     right, # boolean (n,): right or wrong per image
     threat, # `ThreatModel`
     attack, # in words
+    n_classes=None, # number of logits, for what ran; `None`: enough for every attack
     **more # other entries
 ): # dict
     "One row of the result"
-    how = dict(attack=attack, budget=threat.label, quick=threat.quick)
+    how = dict(attack=attack, budget=threat.label_for(n_classes), quick=threat.quick)
     ball = dict(eps=threat.eps, norm=threat.norm, version=threat.version, seed=threat.seed)
     return dict(network=network, defense=defense, protocol=protocol, **accuracy(right), **how, **ball, **more)
 

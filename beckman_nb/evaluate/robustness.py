@@ -110,9 +110,10 @@ def _flags(plan, net, defense, whole):
 # %% ../../nbs/evaluate/20_robustness.ipynb #c132
 _ends_with = dict(undefended='adv', oblivious='adv', adaptive='worst') # the images that a protocol ends with
 
-def _in_words(rules, net, defense):
+def _in_words(plan, net, defense):
     "How the accuracy of each protocol was obtained"
-    bare, ours = rules.threat_of(net, 'none').label, rules.threat_of(net, defense).label
+    rules = plan.rules
+    bare, ours = (rules.threat_of(net, d).label_for(plan.n_classes) for d in ('none', defense))
     more = 'and best loss' if defense == 'none' else 'exact and straight-through gradient, and transfer'
     words = dict(clean='none', undefended=bare, oblivious=f'{bare}, on the network alone')
     words['adaptive'] = f'{ours}, {more}'
@@ -127,7 +128,7 @@ def _parts(whole):
 
 def _add_rows(res, plan, net, defense, whole):
     "Put the rows of one network and defense into a result, with the answers and images behind them"
-    words, x = _in_words(plan.rules, net, defense), plan.images.x
+    words, x = _in_words(plan, net, defense), plan.images.x
     for p in ('clean', *plan.rules.protocols):
         if p not in whole: continue
         key, right = (net, defense, p), whole[p]
@@ -135,7 +136,8 @@ def _add_rows(res, plan, net, defense, whole):
         threat = plan.rules.threat_of(net, defense if p == 'adaptive' else 'none')
         largest = 0. if images is None else threat.size(images, x[:len(right)]).max().item()
         parts = _parts(whole) if p == 'adaptive' else {}
-        res.rows.append(make_row(*key, right, threat, words[p], max_perturbation=largest, **parts))
+        more = dict(max_perturbation=largest, **parts)
+        res.rows.append(make_row(*key, right, threat, words[p], plan.n_classes, **more))
         res.right[key] = right
         if images is not None: res.images[key] = images
 
@@ -235,8 +237,8 @@ def robustness(
     version='standard', # AutoAttack's 'standard', 'plus' or 'rand'
     protocols=('undefended', 'oblivious', 'adaptive'), # which to report; 'oblivious' never without 'adaptive'
     controls=True, # shift, rotation and darkening: `True`, `False`, or a dict of name to module
-    attacks=(), # only these of AutoAttack's attacks on networks and defenses, labeled so; `()`: all of them
-    control_attacks=('apgd-ce', 'apgd-t'), # attacks on the controls; `()`: all of them
+    attacks=None, # only these of AutoAttack's attacks on networks and defenses, labeled so; `None`: all of them
+    control_attacks=('apgd-ce', 'apgd-t'), # attacks on the controls; `None`: all of them
     quick=False, # a few APGD steps instead of AutoAttack, labeled so everywhere
     n=None, # use only the first `n` images
     n_of=None, # dict of defense to a smaller number of images, for slow ones; the table shows it
@@ -258,17 +260,27 @@ def robustness(
         raise ValueError(f'max_minutes: expected a number >= 0, got {max_minutes}')
     lineup = _invite(model, defense, controls, name, defended=protocols != ('undefended',))
     device = torch.device(device or _home(lineup))
-    threat = ThreatModel(eps, norm, version, quick, seed, tuple(attacks))
-    rules = rules_for(threat, control_attacks, lineup.controls, protocols)
+    only, on_controls = (_some(names, what) for names, what in (
+        (attacks, 'attacks'), (control_attacks, 'control_attacks')))
+    threat = ThreatModel(eps, norm, version, quick, seed, only)
+    rules = rules_for(threat, on_controls, lineup.controls, protocols)
     plan = Plan(lineup, Images(x, y, block_size, dict(n_of or {}), device), rules, batch_size)
     with under_attack(*[m.to(device) for m in lineup.modules()]):
         res = _run(plan, progress, folder, max_minutes)
     if not keep_images: res.images = {}
-    asked = dict(protocols=list(protocols), block_size=block_size, device=device.type)
+    asked = dict(protocols=list(protocols), control_attacks=list(on_controls), block_size=block_size,
+                 device=device.type)
     found = dict(n_classes=plan.n_classes, random=sorted(plan.rules.random))
     res.settings |= dict(asdict(threat), **asked, fingerprint=fingerprint(x, y), **found,
                          seconds=round(time.time() - start, 1), versions=versions())
     return res
+
+def _some(names, argument):
+    "Names of attacks, `()` for all of them; `ValueError` for an empty list, which would attack nothing"
+    if names is None: return ()
+    names = (names,) if isinstance(names, str) else tuple(names)
+    if names: return names
+    raise ValueError(f'{argument}: expected at least one attack, or None for all of them, got none')
 
 def _invite(model, defense, controls, name, defended):
     "Everything that is evaluated, by name"

@@ -87,6 +87,18 @@ def check_size(
     if not (math.isfinite(value) and value >= 0):
         raise ValueError(f"{name}: expected a finite number >= 0, got {value}")
 
+def check_ball(
+    eps:float, # radius of a perturbation
+    norm:str, # 'Linf', 'L2' or 'L1'
+):
+    "Raise a `ValueError` for a norm that there is no attack for, and for a radius that makes no sense in it"
+    if norm not in ('Linf', 'L2', 'L1'):
+        raise ValueError(f"norm: expected 'Linf', 'L2' or 'L1', got {norm!r}")
+    check_size('eps', eps)
+    if norm == 'Linf' and eps > 1:
+        raise ValueError(f"eps: expected at most 1 for Linf, as images are in [0,1], got {eps:g}: "
+                         f"was {eps:g}/255 meant?")
+
 def check_count(
     name:str, # of the argument
     value, # what it is

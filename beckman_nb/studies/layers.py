@@ -77,12 +77,12 @@ def adaptive_row(
             found = defended_block(net, layer, block, bare)
             gradient = 'exact and straight-through gradient'
             return dict(adaptive=found['adaptive'], end_to_end=found['end_to_end'],
-                        attack=f'{threat.label}, {gradient}, and transfer')
+                        attack=f'{threat.label_for(n_classes)}, {gradient}, and transfer')
         found = defended_block(net, layer, block, bare, adaptive=False)
         target = Target(Logits(Defended(StraightThrough(layer), net)), n_classes)
         through = attack_all(target, x, y, found['clean'], threat)['alive']
     return dict(adaptive=through & found['transfer'], end_to_end=through,
-                attack=f'{threat.label}, straight-through gradient (BPDA), and transfer')
+                attack=f'{threat.label_for(n_classes)}, straight-through gradient (BPDA), and transfer')
 
 # %% ../../nbs/studies/30_layers.ipynb #c029
 def _trained_here(net, arrays, eps, epochs, seed):

@@ -118,7 +118,7 @@ def _attack_job(plan, root, folder, name, device):
     if name != 'base' and (answer := TREATMENTS[treatment_of(name)].answer): net = answer(net)
     layers = {k: v.to(device) for k,v in _defenses(plan, name, side).items()}
     slow = dict(transport=min(plan.n_transport, plan.n))
-    found = robustness({name: net}, (x, y), layers or None, eps=plan.eps, attacks=plan.attacks,
+    found = robustness({name: net}, (x, y), layers or None, eps=plan.eps, attacks=plan.attacks or None,
                        controls=plan.controls and name == 'base', quick=plan.quick, n_of=slow,
                        device=device, progress=False, folder=folder/'pieces'/name)
     if plan.threats:

@@ -14,19 +14,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from torch import nn, Tensor
 from ..models import eval_mode
-from ..program.inputs import check_count, check_images, check_size
+from ..program.inputs import check_ball, check_count, check_images, check_size
 
 # %% ../../nbs/train/00_attacks.ipynb #c016
-def _check_strength(eps, steps=1, step_size=None):
+def _check_strength(eps, steps=1, step_size=None, norm='Linf'):
     "Raise a `ValueError` that names the argument when the strength of an attack makes no sense"
-    check_size('eps', eps)
+    check_ball(eps, norm)
     check_count('steps', steps)
     if step_size is not None: check_size('step_size', step_size)
-
-def _check_norm(norm):
-    "Raise a `ValueError` for a norm that there is no attack for"
-    if norm not in ('Linf', 'L2', 'L1'):
-        raise ValueError(f"norm: expected 'Linf', 'L2' or 'L1', got {norm!r}")
 
 # %% ../../nbs/train/00_attacks.ipynb #c019
 def several(
@@ -180,8 +175,7 @@ def pgd(
 )->Tensor: # images like `x`, in [0,1] and within `eps` of it; `ValueError` for images outside [0,1]
     "Projected gradient ascent on the loss, inside the ball around each image (Madry et al., 2018)"
     check_images(x)
-    _check_strength(eps, steps, step_size)
-    _check_norm(norm)
+    _check_strength(eps, steps, step_size, norm)
     if step_size is None: step_size = 2.5*eps/steps
     x0 = x.detach()
     if x.dtype in (torch.float16, torch.bfloat16): x0 = x0.float()
@@ -253,10 +247,9 @@ class Attack:
     def __post_init__(self):
         if self.kind not in ('pgd', 'fgsm') and not callable(self.kind):
             raise ValueError(f"attack: expected 'pgd', 'fgsm' or a function, got {self.kind!r}")
-        _check_norm(self.norm)
         if self.kind == 'fgsm' and self.norm != 'Linf':
             raise ValueError(f"norm: expected 'Linf' for attack='fgsm', got {self.norm!r}")
-        _check_strength(0. if callable(self.eps) else self.eps, self.steps, self.step_size)
+        _check_strength(0. if callable(self.eps) else self.eps, self.steps, self.step_size, self.norm)
 
     def __call__(self,
         model, # network, or any function from images to logits
