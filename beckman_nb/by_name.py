@@ -24,6 +24,7 @@ from pathlib import Path
 from torch import nn
 from .checkpoints import load_checkpoint, shipped_weights
 from .data import load_arrays
+from .files import check_labels, decode_all, read_npz
 from .evaluate.robustness import check_data
 from .layers import named_layer
 from .models import Normalization, dm_wide_resnet, preact_resnet18, small_cnn, wide_resnet
@@ -106,11 +107,13 @@ def make_network(
 # %% ../nbs/89_by_name.ipynb #c040
 def _own_images(path, n):
     "`(images, labels, number of classes, name)` of an .npz with `images` and `labels`, or `None`"
-    try:
-        with np.load(path, allow_pickle=False) as z: found = {k: z[k] for k in z.files}
-    except (ValueError, OSError, EOFError) as e: raise ValueError(f'data: {path} cannot be read ({e})') from e
+    try: found = read_npz(path)
+    except ValueError as e: raise ValueError(f'data: {e}') from e
     if not {'images', 'labels'} <= found.keys(): return None
-    x, y = torch.as_tensor(found['images']), torch.as_tensor(found['labels'])
+    if found['images'].dtype.kind == 'u' and found['images'].dtype != np.uint8:
+        raise ValueError(f"data: expected 8 bits per value or floats in [0,1], got {found['images'].dtype}")
+    y = torch.as_tensor(check_labels(found['labels'], 'data: labels'))
+    x = torch.as_tensor(found['images'])
     if x.ndim == 3: x = x[:, None]
     channels_last = x.ndim == 4 and x.shape[1] not in (1, 3) and x.shape[3] in (1, 3)
     if channels_last: x = x.permute(0, 3, 1, 2)
@@ -125,11 +128,9 @@ def _image_folder(path, n):
     except FileNotFoundError as e: raise ValueError(f'data: {folder} holds no folders of images ({e})') from e
     each = [[file for file, k in found.samples if k == c] for c in range(len(found.classes))]
     turns = [(o[i], c) for i in range(max(map(len, each))) for c, o in enumerate(each) if i < len(o)][:n]
-    images = [np.asarray(found.loader(file)) for file, _ in turns] # the classes in turn
-    sizes = sorted({image.shape[:2] for image in images})
-    if len(sizes) > 1: raise ValueError(f'data: expected images of one size, got {sizes[0]} and {sizes[-1]}')
-    x = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()/255
-    return x.contiguous(), torch.tensor([c for _, c in turns]), len(found.classes), path.name
+    try: x = decode_all([(file, Path(file)) for file, _ in turns]) # the classes in turn
+    except ValueError as e: raise ValueError(f'data: {e}') from e
+    return x.float()/255, torch.tensor([c for _, c in turns]), len(found.classes), path.name
 
 def eval_images(
     data:str, # 'digits', 'cifar10', 'cifar100', 'tiny-imagenet', or a path, also to an .npz with `images` and `labels`, or to a folder with a folder of images per class

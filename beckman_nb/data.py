@@ -6,17 +6,12 @@
 __all__ = ['Arrays', 'data_root', 'load_arrays', 'ShiftMirror', 'get_dls']
 
 # %% ../nbs/40_data.ipynb #e002
-import io
 import numpy as np
 import os
 import random
-import tarfile
 import torch
 import torch.nn.functional as F
-import zipfile
-from PIL import Image
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fastai.data.core import DataLoaders, Datasets, TfmdDL
 from fastai.data.external import fastai_path
@@ -24,9 +19,9 @@ from fastai.data.transforms import Categorize, IntToFloatTensor
 from fastai.torch_core import TensorCategory, TensorImage, TensorImageBW
 from fastai.vision.augment import RandTransform
 from fastcore.basics import patch
-from fastprogress import progress_bar
 from pathlib import Path
 from torchvision.datasets import CIFAR10, CIFAR100
+from .files import ARCHIVES, check_labels, content, decode_all, files_in, read_npz
 
 # %% ../nbs/40_data.ipynb #c009
 @dataclass(frozen=True, eq=False)
@@ -171,41 +166,7 @@ def _load_cifar(name, root, download):
     y = [torch.tensor(o.targets) for o in (train, test)]
     return Arrays(x[0], y[0], x[1], y[1], tuple(train.classes), name)
 
-# %% ../nbs/40_data.ipynb #c043
-_archives = ('.tar', '.tar.gz', '.tgz', '.zip')
-
-def _read_zip(path):
-    with zipfile.ZipFile(path) as z: return {n: z.read(n) for n in z.namelist() if not n.endswith('/')}
-
-def _read_tar(path):
-    with tarfile.open(path) as t: return {m.name: t.extractfile(m).read() for m in t if m.isfile()}
-
-def _files(path):
-    "`{relative name: bytes or Path}` of everything in a folder or an archive"
-    if path.is_dir(): return {p.relative_to(path).as_posix(): p for p in path.rglob('*') if p.is_file()}
-    try: return _read_zip(path) if path.suffix == '.zip' else _read_tar(path)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as e:
-        raise ValueError(f'{path} cannot be read as an archive ({e}): an unfinished download?') from e
-
-def _bytes(file): return file if isinstance(file, bytes) else file.read_bytes()
-
-def _decode(named):
-    "The pixels (H,W,3) of a `(name, bytes or Path)`"
-    name, file = named
-    try: return np.asarray(Image.open(io.BytesIO(_bytes(file))).convert('RGB'))
-    except OSError as e: raise ValueError(f'{name} is not a readable image ({e})') from e
-
 # %% ../nbs/40_data.ipynb #c045
-def _decode_all(named):
-    "uint8 (n,3,H,W) from pairs of name and bytes; `ValueError` when the sizes differ"
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as ex:
-        decoded = ex.map(_decode, named)
-        if len(named) > 5000: decoded = progress_bar(decoded, total=len(named), leave=False)
-        ims = list(decoded)
-    odd = [n for (n, _), im in zip(named, ims) if im.shape != ims[0].shape]
-    if odd: raise ValueError(f'{odd[0]} differs in size from {named[0][0]}')
-    return torch.from_numpy(np.stack(ims)).permute(0, 3, 1, 2).contiguous()
-
 def _class_names(wnids, words):
     "One name for each WordNet id: its first word where `words` knows one and no other class has it"
     known = dict(line.split('\t', 1) for line in words.splitlines() if '\t' in line)
@@ -218,18 +179,26 @@ _annotations = 'val/val_annotations.txt'
 
 def _layout(path):
     "The files of Tiny ImageNet's folder, by their names in it, wherever it lies in a folder or archive"
-    files = _files(path)
+    files = files_in(path)
     found = [n for n in files if n == _annotations or n.endswith('/' + _annotations)]
     if not found:
         raise ValueError(f'{path} holds no {_annotations}: it is not Tiny ImageNet in the official layout')
     top = found[0].removesuffix(_annotations)
     return {n.removeprefix(top): file for n, file in files.items() if n.startswith(top)}
 
+def _is_training_image(name, ids):
+    "Whether a file is `train/<wnid>/images/<file>.JPEG`; what else lies about makes no class"
+    parts = name.split('/')
+    if len(parts) != 4 or (parts[0], parts[2]) != ('train', 'images'): return False
+    hidden = any(part.startswith('.') for part in parts)
+    return name.endswith('.JPEG') and not hidden and (not ids or parts[1] in ids)
+
 def _load_tiny(path):
     "Tiny ImageNet from a folder or archive in the official layout"
     files = _layout(path)
-    def text(name): return _bytes(files.get(name, b'')).decode()
-    train = sorted(n for n in files if n.startswith('train/') and n.endswith('.JPEG'))
+    def text(name): return content(files.get(name, b'')).decode()
+    ids = set(text('wnids.txt').split())
+    train = sorted(n for n in files if _is_training_image(n, ids))
     val = [line.split('\t')[:2] for line in text(_annotations).splitlines() if line.strip()]
     val = [('val/images/' + name, w) for name, w in val]
     wnids = sorted({n.split('/')[1] for n in train})
@@ -238,8 +207,8 @@ def _load_tiny(path):
         raise ValueError(f'{path} is damaged: {len(train)} training images, {len(val)} annotations, '
                          f'{len(lost)} of them without image or class {lost[:1]}')
     number = {w: i for i, w in enumerate(wnids)}
-    x_train = _decode_all([(n, files[n]) for n in train])
-    x_test = _decode_all([(n, files[n]) for n, _ in val])
+    x_train = decode_all([(n, files[n]) for n in train])
+    x_test = decode_all([(n, files[n]) for n, _ in val])
     y_train = torch.tensor([number[n.split('/')[1]] for n in train])
     y_test = torch.tensor([number[w] for _, w in val])
     classes = _class_names(wnids, text('words.txt'))
@@ -250,7 +219,7 @@ def _find_tiny(root):
     for p in (root, root/'tiny-imagenet-200'):
         if (p/_annotations).is_file(): return p
     archives = root.glob('tiny-imagenet*') if root.is_dir() else []
-    found = sorted(p for p in archives if p.name.endswith(_archives))
+    found = sorted(p for p in archives if p.name.endswith(ARCHIVES))
     if found: return found[0]
     raise FileNotFoundError(
         f'no tiny-imagenet: looked for {root/"tiny-imagenet-200"} and for an archive tiny-imagenet*.zip '
@@ -272,25 +241,17 @@ def _images(x, name):
     if x.dtype != np.uint8: raise ValueError(f'{name}: expected uint8, or floats in [0,1], got {x.dtype}')
     return torch.from_numpy(np.ascontiguousarray(x))
 
-def _read_npz(path):
-    "The arrays of a file by name; nothing is unpickled"
-    broken = OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile
-    try:
-        with np.load(path, allow_pickle=False) as z: return {k: z[k] for k in z.files}
-    except broken as e: raise ValueError(f'{path} cannot be read as an npz file ({e})') from e
-
 def _load_npz(path):
     "A data set from the arrays x_train, y_train, x_test, y_test and, if there, classes"
-    d = _read_npz(path)
+    d = read_npz(path)
     lost = [k for k in ('x_train', 'y_train', 'x_test', 'y_test') if k not in d]
     if lost: raise ValueError(f'{path} lacks {", ".join(lost)}; it holds {", ".join(d) or "nothing"}')
-    for k in ('y_train', 'y_test'):
-        if d[k].dtype.kind not in 'iu' or not d[k].size:
-            raise ValueError(f'{k}: expected integers, got {d[k].dtype} {d[k].shape} in {path}')
-    n = max(int(d['y_train'].max()), int(d['y_test'].max())) + 1
+    known = len(d['classes']) if 'classes' in d else None
+    labels = [torch.from_numpy(check_labels(d[k], k, known)) for k in ('y_train', 'y_test')]
+    y_train, y_test = labels
+    n = max(int(y.max()) for y in labels) + 1
     classes = tuple(map(str, d['classes'] if 'classes' in d else range(n)))
     x_train, x_test = (_images(d[k], k) for k in ('x_train', 'x_test'))
-    y_train, y_test = (torch.from_numpy(d[k].astype(np.int64)) for k in ('y_train', 'y_test'))
     return Arrays(x_train, y_train, x_test, y_test, classes, Path(path).stem)
 
 # %% ../nbs/40_data.ipynb #c058
@@ -313,7 +274,7 @@ def load_arrays(
     if path.suffix == '.npz': return _load_npz(path)
     for k, cls in _cifar.items():
         if path.name == cls.base_folder: return _load_cifar(k, path, download=False)
-    if path.is_dir() or path.name.endswith(_archives): return _load_tiny(path)
+    if path.is_dir() or path.name.endswith(ARCHIVES): return _load_tiny(path)
     raise ValueError('name_or_path: expected an .npz file, a CIFAR folder, or a folder or archive '
                      f'in the layout of Tiny ImageNet, got {path}')
 

@@ -205,8 +205,8 @@ def _differences(old, new):
 
 def _stored_settings(run):
     "What is in `run.json`; nothing when it is not there, or damaged"
-    try: return json.loads(run.read_text()) if run.exists() else {}
-    except ValueError: warnings.warn(f'folder: {run} is damaged and is written anew')
+    try: return {**json.loads(run.read_text())} if run.exists() else {} # only a dict can be unpacked
+    except (ValueError, TypeError): warnings.warn(f'folder: {run} is damaged and is written anew')
     return {}
 
 def _clear_leftovers(folder):
