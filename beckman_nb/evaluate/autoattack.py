@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from torch import nn, Tensor
 from torch.utils.checkpoint import checkpoint
+from .adapt import FromFunction
 from ..models import eval_mode
 from ..runs import Units
 from ..solvers.adjoint import AdjointWarning
@@ -52,12 +53,15 @@ class Logits(nn.Module):
         super().__init__()
         self.model = model
         self.batch_size = batch_size
+        # a function's weights are nobody's to freeze, so its logits may have a gradient without the image
+        parts = model.modules() if isinstance(model, nn.Module) else ()
+        self.unknown = any(isinstance(part, FromFunction) for part in parts)
 
     def forward(self, x):
         differentiable = torch.is_grad_enabled() and x.requires_grad
         if self.batch_size is None or len(x) <= self.batch_size: logits = self.model(x)
         else: logits = torch.cat([self.one_batch(xb, differentiable) for xb in x.split(self.batch_size)])
-        if differentiable and not logits.requires_grad:
+        if differentiable and (self.unknown or not logits.requires_grad):
             logits = logits + 0*x.flatten(1).sum(1, keepdim=True)
         return logits
 

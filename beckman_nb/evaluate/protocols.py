@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from torch import nn, Tensor
 from .autoattack import (
-    attack_all, autoattack_package, believed, Logits, run_attack, Target, warnings_as_flags)
+    attack_all, autoattack_package, believed, Logits, make_flag, run_attack, Target, warnings_as_flags)
 from ..layers import Defended
 from ..runs import Units
 from ..threat import DRAWS, ThreatModel
@@ -177,6 +177,11 @@ def straight_through(
 ): # what the same attacks find on the rest, without Square
     "The second half of the end-to-end attack"
     attacks = tuple(a for a in found['left'] if a != 'square')
+    with torch.no_grad(): shape = defense(block.x[:1]).shape
+    if shape != block.x[:1].shape:
+        said = f'the defense makes {tuple(shape[1:])} of {tuple(block.x.shape[1:])}'
+        text = f'{said}, so there is no straight-through gradient: only the exact one was used'
+        return dict(found, flags=[make_flag(text, 'note', 'straight-through')])
     if not attacks: return found
     through = replace(exact, model=Logits(Defended(StraightThrough(defense), net), block.batch_size))
     return block.attack(through, found['alive'], 'straight-through', replace(block.threat, attacks=attacks))

@@ -11,6 +11,7 @@ import time
 import torch
 from dataclasses import asdict, replace
 from torch import Tensor
+from .adapt import as_data, as_module, as_network
 from .autoattack import autoattack_checks, gradient_check, make_flag, under_attack
 from .plan import check_data, Images, Lineup, named, Plan, rules_for
 from .protocols import (
@@ -229,9 +230,9 @@ def _run(plan, progress, folder, minutes):
 
 # %% ../../nbs/evaluate/20_robustness.ipynb #c141
 def robustness(
-    model, # network from images in [0,1] to logits, or a dict of name to network; the controls run on the first
-    data, # `(images, labels)`: (n,C,H,W) in [0,1] and class numbers (n,)
-    defense=None, # module from images to images, or a dict of name to module; each stands in front of every network
+    model, # network from images in [0,1] to logits, as in [`adapt`](00_adapt.ipynb), or a dict of name to network; the controls run on the first
+    data, # `(images, labels)`: (n,C,H,W) in [0,1] and class numbers (n,); or a loader, `dls` or `Learner`
+    defense=None, # module or function from images to images, or a dict of name to such; each stands in front of every network
     eps=8/255, # radius of the perturbation, in units of [0,1]
     norm='Linf', # 'Linf', 'L2' or 'L1'
     version='standard', # AutoAttack's 'standard', 'plus' or 'rand'
@@ -255,10 +256,10 @@ def robustness(
     "Accuracy under the three protocols, with controls, intervals and everything that looks suspicious"
     start = time.time()
     protocols = check_protocols(protocols)
-    x, y = check_data(data, n)
+    x, y = check_data(as_data(data, n), n)
     if max_minutes is not None and not max_minutes >= 0:
         raise ValueError(f'max_minutes: expected a number >= 0, got {max_minutes}')
-    lineup = _invite(model, defense, controls, name, defended=protocols != ('undefended',))
+    lineup = _invite(model, defense, controls, name, protocols != ('undefended',), x)
     device = torch.device(device or _home(lineup))
     only, on_controls = (_some(names, what) for names, what in (
         (attacks, 'attacks'), (control_attacks, 'control_attacks')))
@@ -282,11 +283,12 @@ def _some(names, argument):
     if names: return names
     raise ValueError(f'{argument}: expected at least one attack, or None for all of them, got none')
 
-def _invite(model, defense, controls, name, defended):
+def _invite(model, defense, controls, name, defended, x):
     "Everything that is evaluated, by name"
     controls = control_defenses() if controls is True else named(controls or None, 'controls')
-    defenses = named(defense, 'defense', 'barycenter')
-    return Lineup(named(model, 'model', name), defenses, controls if defended else {}, defended)
+    defenses = {k: as_module(o, 'defense') for k, o in named(defense, 'defense', 'barycenter').items()}
+    nets = {k: as_network(o, x) for k, o in named(model, 'model', name).items()}
+    return Lineup(nets, defenses, controls if defended else {}, defended)
 
 def _home(lineup):
     "Where the first network is"

@@ -23,7 +23,7 @@ def spatial_grid(
     degrees=30., # largest angle, >= 0; 0 for no rotation
     pixels=3, # largest shift along each axis, whole pixels >= 0
     angles=13, # number of angles between `-degrees` and `degrees`, >= 1
-    shifts=5, # number of shifts along each axis, >= 1
+    shifts=5, # number of shifts along each axis, >= 1, evenly spread and rounded to whole pixels; 0 is always one
 )->list: # modules, each from images (B,C,H,W) to one view (1,B,C,H,W); `ValueError` naming what makes no sense
     "Every combination of the angles and shifts of a grid; the image itself comes first"
     check_size('degrees', degrees)
