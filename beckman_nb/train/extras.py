@@ -103,6 +103,7 @@ class BeckmanMonitor(Columns):
     def after_fit(self): self.undo()
 
     def undo(self):
+        "Take the columns and the clocks out again"
         super().undo()
         for cb in getattr(self, 'trainers', []): cb.clock = no_clock
         self.trainers = []
@@ -128,7 +129,9 @@ class WeightAverage(Undone):
     def after_step(self): self.average.update_parameters(get_model(self.learn.model))
     def before_train(self): self._put_back()
     def before_validate(self): self._put_in()
-    def undo(self): self._put_back()
+    def undo(self):
+        "Put the weights back"
+        self._put_back()
 
     def after_fit(self):
         self._put_in()

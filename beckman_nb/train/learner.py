@@ -11,6 +11,7 @@ from fastai.callback.core import (
     Callback, CancelBackwardException, CancelBatchException, CancelEpochException, CancelFitException,
     CancelStepException, CancelTrainException, CancelValidException)
 from fastai.data.transforms import Normalize
+from fastai.learner import Learner
 from torch import nn
 from ..models import Normalization
 
@@ -34,7 +35,9 @@ class _Watched:
 class Undone(Callback):
     "A callback that takes back what it changed when an error ends the loop"
     @property
-    def learn(self): return vars(self).get('_learner')
+    def learn(self) -> Learner: # `None` while it belongs to none
+        "The `Learner` it belongs to"
+        return vars(self).get('_learner')
 
     @learn.setter
     def learn(self, learner):
