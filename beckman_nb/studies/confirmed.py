@@ -55,7 +55,7 @@ CONFIRMED = {
         seeds=(0,)),
     'laplace': Confirmation(
         replace(_FLOW, why="the peer's noise, of the same variance per pixel", sigma=1.036, create=None,
-                spectrum='laplace'), seeds=(0,), images=500, rate=None), # its draws cost as much as its network
+                spectrum='laplace'), seeds=(0,), images=500, rate=None), # drawing it takes long
     'mnist': Confirmation(replace(MNIST['cut.35 cons'], why='the best candidate', epochs=10), draws=2000,
                           rate=None, attacked=200)}
 
