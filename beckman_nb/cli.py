@@ -122,7 +122,7 @@ def pick_device(
         device = torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as e:
-        raise ValueError(f'device: expected cpu or a GPU that is here, got {name} ({e})') from e
+        raise ValueError(f'device: expected cpu or a GPU that is here, got {name}') from e
     return device
 
 def use_threads(
