@@ -81,10 +81,10 @@ def beckman_study(
     given = dict(locals())
     folder = Path(output)/(f'{name}-small' if small else name)
     if name == 'smoothing': device = device or 'cpu'
-    how = (folder, root, data, small, workers, str(pick_device(device)), minutes)
     known = sorted([*STUDIES, *_OTHERS])
     with in_one_line('beckman_study', 'interrupted; the same command goes on from here'):
         if name not in known: raise ValueError(f"name: expected one of {', '.join(known)}, got {name!r}")
+        how = (folder, root, data, small, workers, str(pick_device(device)), minutes)
         result, table, left = _OTHERS[name](*how) if name in _OTHERS else _network_study(name, *how)
     result |= dict(date=time.strftime('%Y-%m-%d'), command=_repeat(given))
     write_whole(folder/'results.json', json.dumps(result, ensure_ascii=False).encode())
