@@ -46,7 +46,7 @@ class BarycenterResult:
         "Objective of the program, summed over channels"
         return self._judged[1]
 
-    @cached_property
+    @property
     def relative_gap(self) -> Tensor: # `(B,)` float64
         "The gap as a share of the objective; 0 where both are 0 up to the rounding of the marginals"
         p, params, weights, *_ = self.evidence

@@ -15,7 +15,7 @@ FLOORS = [
     ['runs', 'stats', 'tables', 'threat'],
     ['barycenter', 'marginals'],
     ['layers', 'lowpass'],
-    ['data', 'models', 'checkpoints'],
+    ['files', 'data', 'models', 'checkpoints'],
     ['ball'],
     ['noise'],
     ['smoothing'],
@@ -28,9 +28,9 @@ FLOORS = [
 SOLVER = (  # torch and what compiles, nothing else
     'program', 'solvers', 'barycenter', 'marginals', 'layers', 'lowpass')
 TORCH_ONLY = SOLVER + (  # run where fastai is missing
-    'runs', 'stats', 'tables', 'threat', 'models', 'checkpoints', 'ball', 'noise', 'smoothing',
+    'runs', 'stats', 'tables', 'threat', 'files', 'models', 'checkpoints', 'ball', 'noise', 'smoothing',
     'train.attacks', 'train.geometric', 'train.recipes',
-    'evaluate.autoattack', 'evaluate.protocols', 'evaluate.robustness', 'evaluate.sanity')
+    'evaluate.adapt', 'evaluate.autoattack', 'evaluate.protocols', 'evaluate.robustness', 'evaluate.sanity')
 HEAVY = ('fastai', 'fastcore', 'matplotlib', 'sklearn', 'cvxpy', 'ot')
 
 
