@@ -12,7 +12,6 @@ import numpy as np
 import os
 import tarfile
 import torch
-import warnings
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -104,13 +103,6 @@ def check_labels(
 # %% ../nbs/39_files.ipynb #c031
 _MOST_PIXELS = 2**26
 
-def _open(name, file):
-    "An image that is not decoded yet"
-    if Image.MAX_IMAGE_PIXELS is None: return Image.open(io.BytesIO(content(file)))
-    with warnings.catch_warnings(): # Pillow's own limit may be a warning
-        warnings.simplefilter('error', Image.DecompressionBombWarning)
-        return Image.open(io.BytesIO(content(file)))
-
 def decode(
     named, # `(name, bytes or Path)`
     size=None, # `(width, height)` that it must have; `None`: any
@@ -118,13 +110,13 @@ def decode(
     "The pixels of an image, grey ones in three equal channels"
     name, file = named
     try:
-        image = _open(name, file)
+        image = Image.open(io.BytesIO(content(file))) # its header only
         if size and image.size != size: raise ValueError(f'{name} differs in size: {image.size}, not {size}')
         if math.prod(image.size) > _MOST_PIXELS: raise ValueError(f'{name} has {image.size} pixels')
         if image.mode.startswith(('I', 'F')):
             raise ValueError(f'{name}: expected 8 bits per value, got an image of mode {image.mode}')
         return np.asarray(image.convert('RGB'))
-    except (OSError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as e:
+    except (OSError, SyntaxError, Image.DecompressionBombError) as e:
         raise ValueError(f'{name} is not a readable image ({e})') from e
 
 def decode_all(

@@ -21,12 +21,12 @@ from ..console import quiet_fastai
 from ..data import load_arrays
 from ..evaluate.results import versions
 from ..models import small_cnn
-from ..runs import run_jobs, write_whole
+from ..runs import run_jobs
 from ..smoothing import Certificates, Smoothed
 from ..stats import accuracy_over_seeds
-from .paper import claim_folder
+from .paper import claim_folder, store_whole
 from .smoothing import (
-    certify_plan, InHalf, MNIST, prepared, SECOND_ROUND, SmoothingPlan, train_smoothed)
+    certify_plan, MNIST, prepared, SECOND_ROUND, SmoothingPlan, train_smoothed, voter)
 from ..tables import percent, Table
 from ..train.geometric import attack_vote, flow_attack
 
@@ -79,17 +79,11 @@ def attack_smallest(
 # %% ../../nbs/studies/62_confirmed.ipynb #c023
 SHARES = .99, 2., 4., 8., 16. # of the radius, for the attack
 
-def _write(file, content):
-    "JSON, whole or not at all, in a folder that is made if need be"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, json.dumps(content).encode())
-
 def _train_job(plan, n_train, root, file):
     "Train a network, and store its weights"
     net = train_smoothed(plan, file.parent.parent/'runs'/file.stem, root, n_train, say=lambda line: None)
     weights = {name: value.contiguous() for name, value in net.state_dict().items()}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, save(weights))
+    store_whole(file, save(weights))
 
 def _network(plan, arrays, file):
     "A network with stored weights"
@@ -106,7 +100,7 @@ def _certify_job(c, seed, root, network, file):
     found = certify_plan(c.plan, _network(c.plan, arrays, network), 'test', c.images, root=root,
                          folder=pieces, **draws)
     found.bounds = (found.bounds*1e6).floor()/1e6
-    _write(file, dict(seed=seed, certificates=found.to_dict()))
+    store_whole(file, json.dumps(dict(seed=seed, certificates=found.to_dict())))
 
 # %% ../../nbs/studies/62_confirmed.ipynb #c024
 def _tested(c, arrays):
@@ -116,9 +110,7 @@ def _tested(c, arrays):
 
 def _voter(c, arrays, network):
     "A network with stored weights as a smoothed classifier"
-    net = _network(c.plan, arrays, network)
-    noise = c.plan.noise(arrays.x_test.shape[-1])
-    return Smoothed(InHalf(net) if c.plan.half else net, noise, len(arrays.classes))
+    return voter(c.plan, _network(c.plan, arrays, network), arrays)
 
 def _attack_job(c, share, root, network, certificates, file):
     "Attack the smallest radii of a network, and store what its vote answers"
@@ -130,7 +122,7 @@ def _attack_job(c, share, root, network, certificates, file):
     judged = c.judged if inside else max(1, c.judged//5)
     rows = attack_smallest(_voter(c, arrays, network), x, found, c.attacked, share, c.rate,
                            steps=steps, judged=judged)
-    _write(file, dict(share=share, steps=steps, judged=judged, **rows))
+    store_whole(file, json.dumps(dict(share=share, steps=steps, judged=judged, **rows)))
 
 def _survivors_job(c, root, network, file, budget=5.):
     "What stays right of the first images at one budget: of the vote, and of the package's network"
@@ -145,7 +137,7 @@ def _survivors_job(c, root, network, file, budget=5.):
         with torch.no_grad():
             right['base, no attack'] = (base(x).argmax(1) == y).tolist()
             right['base'] = (base(flow_attack(base, x, y, **how)).argmax(1) == y).tolist()
-    _write(file, dict(how, right=right))
+    store_whole(file, json.dumps(dict(how, right=right)))
 
 # %% ../../nbs/studies/62_confirmed.ipynb #c025
 def confirmed_jobs(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CANDIDATES', 'SECOND_ROUND', 'MNIST', 'SmoothingPlan', 'Denoiser', 'prepared', 'averaging_decay', 'train_smoothed',
-           'InHalf', 'certify_plan']
+           'InHalf', 'voter', 'certify_plan']
 
 # %% ../../nbs/studies/60_smoothing.ipynb #e002
 import time
@@ -214,6 +214,15 @@ class InHalf(nn.Module):
     def forward(self, x):
         with torch.autocast(x.device.type, torch.bfloat16): return self.net(x).float()
 
+def voter(
+    plan:SmoothingPlan, # whose noise and precision
+    net:nn.Module, # what `train_smoothed` returned
+    arrays, # `Arrays` of the plan
+)->Smoothed: # in the precision of the plan
+    "The network of a plan as a smoothed classifier"
+    noise = plan.noise(arrays.x_test.shape[-1])
+    return Smoothed(InHalf(net) if plan.half else net, noise, len(arrays.classes))
+
 def certify_plan(
     plan:SmoothingPlan, # whose noise, data and precision
     net:nn.Module, # what `train_smoothed` returned
@@ -230,5 +239,4 @@ def certify_plan(
     x, y = arrays.x_test, arrays.y_test
     if split == 'held': x, y = arrays.x_train[-plan.held:], arrays.y_train[-plan.held:]
     x, y = prepared(torch.as_tensor(x[:images]), plan), torch.as_tensor(y[:images])
-    smoothed = Smoothed(InHalf(net) if plan.half else net, plan.noise(x.shape[-1]), len(arrays.classes))
-    return certify_images(smoothed, x, y, n0, n, **kwargs)
+    return certify_images(voter(plan, net, arrays), x, y, n0, n, **kwargs)
