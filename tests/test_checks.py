@@ -11,7 +11,7 @@ from beckman_nb.evaluate.report import make_report, write_report
 from beckman_nb.evaluate.robustness import robustness
 from beckman_nb.evaluate.rules import eps_grid, within
 from beckman_nb.evaluate.sanity import Checks, sanity_checks
-from beckman_nb.evaluate.subject import added
+from beckman_nb.evaluate.chance import added
 from beckman_nb.layers import BeckmanBarycenter
 from beckman_nb.models import small_cnn
 from beckman_nb.runs import Units

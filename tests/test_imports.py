@@ -30,7 +30,9 @@ SOLVER = (  # torch and what compiles, nothing else
 TORCH_ONLY = SOLVER + (  # run where fastai is missing
     'runs', 'stats', 'tables', 'threat', 'files', 'models', 'checkpoints', 'ball', 'noise', 'smoothing',
     'train.attacks', 'train.geometric', 'train.recipes',
-    'evaluate.adapt', 'evaluate.autoattack', 'evaluate.protocols', 'evaluate.robustness', 'evaluate.sanity')
+    'evaluate.copies', 'evaluate.chance', 'evaluate.adapt', 'evaluate.autoattack', 'evaluate.backward',
+    'evaluate.trust',
+    'evaluate.protocols', 'evaluate.robustness', 'evaluate.sanity')
 HEAVY = ('fastai', 'fastcore', 'matplotlib', 'sklearn', 'cvxpy', 'ot')
 
 

@@ -8,10 +8,10 @@ __all__ = []
 # %% ../../nbs/evaluate/18_plan.ipynb #e002
 import math
 import torch
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from torch import Tensor
-from .autoattack import auto_attack
-from .protocols import Block, exact_gradient
+from .backward import exact_gradient, StraightThrough
+from .protocols import Block
 from ..layers import Defended
 from ..program.inputs import check_count
 from ..runs import Units
@@ -63,9 +63,12 @@ class Lineup:
     defenses:dict # name to defense, in front of every network
     controls:dict # name to control, in front of the first network
     defended:bool = True # whether any protocol asks for them
+    surrogates:dict = field(default_factory=dict) # name to network; attacked only to find points for the others
 
     def __post_init__(self):
         if not self.nets: raise ValueError('model: expected at least one network, got none')
+        both = sorted(self.nets.keys() & self.surrogates.keys())
+        if both: raise ValueError(f'surrogates: expected other names than those of the networks, got {both}')
         twice = sorted(self.defenses.keys() & self.controls.keys())
         if twice: raise ValueError(f'defense, controls: expected different names, got {twice} in both')
 
@@ -80,12 +83,18 @@ class Lineup:
 
     def modules(self):
         "Everything that is prepared before an attack"
-        return [*self.nets.values(), *self.defenses.values(), *self.controls.values()]
+        groups = self.nets, self.defenses, self.controls, self.surrogates
+        return [module for group in groups for module in group.values()]
 
     def composed(self, net, defense):
         "The network, or the network behind a defense with its true gradient"
         if defense == 'none': return self.nets[net]
         return Defended(exact_gradient(self.behind(net)[defense]), self.nets[net])
+
+    def through(self, net, defense):
+        "The network behind a defense whose gradient is passed straight through; `None` for the network alone"
+        if defense == 'none': return None
+        return Defended(StraightThrough(self.behind(net)[defense]), self.nets[net])
 
 # %% ../../nbs/evaluate/18_plan.ipynb #r017
 @dataclass(frozen=True)
@@ -156,14 +165,16 @@ class Plan:
     rules:Rules
     batch_size:int = None # most images in memory at once
     n_classes:int = None # number of logits, from the first look
+    hidden:dict = field(default_factory=dict) # name of a network to its parts with another backward pass
     units:Units = None # runs the pieces
 
     def __post_init__(self):
         if self.batch_size is not None: check_count('batch_size', self.batch_size)
 
     def tasks(self):
-        "(number of the block, network) in the order of the work"
-        return [(i, net) for i in range(self.images.blocks()) for net in self.lineup.nets]
+        "(number of the block, network or surrogate) in the order of the work"
+        names = *self.lineup.surrogates, *self.lineup.nets
+        return [(i, name) for i in range(self.images.blocks()) for name in names]
 
     def block(self, i, net, defense='none'):
         "`Block` number `i` of a network and a defense"
@@ -173,15 +184,21 @@ class Plan:
 
     def pieces(self, net, defense):
         "How many pieces of work one block is"
-        threat = self.rules.threat_of(net, defense)
-        aa = auto_attack(self.lineup.nets[net], threat, self.n_classes, self.images.device)
-        attacks = aa.attacks_to_run
-        if defense == 'none': return len(attacks) + 1
-        if 'adaptive' not in self.rules.protocols: return 0
-        return len(attacks) + len([a for a in attacks if a != 'square'])
+        attacks = self.rules.threat_of(net, defense).running(self.n_classes)
+        gradients = len([a for a in attacks if a != 'square'])
+        bare = defense == 'none'
+        if 'adaptive' not in self.rules.protocols: return len(attacks) + 1 if bare else 0
+        count = len(attacks) + 1 # and the mean gradient around
+        if self.hidden.get(net): count += gradients or 1
+        dice = self.rules.draws(net, defense)
+        if dice and self.n_classes >= 4: count += 1 # targeted
+        if bare or dice: count += 1 # the points of highest loss
+        return count if bare else count + gradients
 
     def count(self, tasks):
         "How many pieces of work there are in these tasks"
         per_block = {pair: self.pieces(*pair) for pair in self.lineup.pairs()}
-        return sum(per_block[net, d] for i,net in tasks for d in ('none', *self.lineup.behind(net))
-                   if i < self.images.blocks(d))
+        ours = [(i, net) for i,net in tasks if net in self.lineup.nets]
+        points = 2*(len(tasks) - len(ours)) # of the surrogates: the strongest, and those of one attack
+        return points + sum(per_block[net, d] for i,net in ours for d in ('none', *self.lineup.behind(net))
+                            if i < self.images.blocks(d))

@@ -13,13 +13,18 @@ from dataclasses import asdict, replace
 from torch import Tensor
 from .adapt import as_data, as_module, as_network
 from .autoattack import autoattack_checks, gradient_check, make_flag, under_attack
+from .backward import hidden_parts, keeps_shape
+from .chance import added
+from .copies import copied, why_not_copied
 from .plan import check_data, Images, Lineup, named, Plan, rules_for
-from .protocols import (
-    Block, check_protocols, defended_block, is_random, network_block, predict_right)
+from beckman_nb.evaluate.protocols import (
+    Block, check_protocols, defended_block, is_random, MeanOfDraws, network_block, predict_right, right_on,
+    surrogate_block)
 from .results import fingerprint, make_row, Robustness, versions
+from .trust import batch_finding, gradient_findings, memory_finding, mode_finding
 from ..layers import control_defenses, Defended
 from ..runs import digest, exchange, OutOfTime, ranks, Units
-from ..threat import DRAWS, ThreatModel
+from ..threat import DRAWS, QUICK_DRAWS, QUICK_TARGETS, ThreatModel
 from ..train.attacks import seeded
 
 # %% ../../nbs/evaluate/20_robustness.ipynb #c124
@@ -28,15 +33,18 @@ def _on_cpu(found): return found | {k: v.cpu() for k,v in _tensors(found).items(
 
 def _task(plan, i, name, found):
     "One block of one network, alone and behind each defense; what is finished goes into `found`"
-    net = plan.lineup.nets[name]
-    bare = network_block(net, plan.block(i, name))
+    if name in plan.lineup.surrogates:
+        points = surrogate_block(plan.lineup.surrogates[name], plan.block(i, name))
+        found[i, name, 'surrogate'] = _on_cpu(points)
+        return
+    net, how = plan.lineup.nets[name], (plan.hidden.get(name), 'adaptive' in plan.rules.protocols)
+    bare = network_block(net, plan.block(i, name), *how)
     found[i, name, 'none'] = _on_cpu(bare)
     for d,defense in plan.lineup.behind(name).items():
         block = plan.block(i, name, d)
         if not len(block.x): continue
         first = _tensors(bare, len(block.x))
-        out = defended_block(net, defense, block, first, adaptive='adaptive' in plan.rules.protocols)
-        found[i, name, d] = _on_cpu(out)
+        found[i, name, d] = _on_cpu(defended_block(net, defense, block, first, *how))
 
 # %% ../../nbs/evaluate/20_robustness.ipynb #c127
 def _share(plan):
@@ -51,7 +59,8 @@ def _share(plan):
 def _gather(parts):
     "The blocks of one network and defense as one: images and answers in a row, counts added up"
     out = {k: torch.cat([p[k] for p in parts]) for k in _tensors(parts[0])}
-    out['left'] = {a: sum(p['left'][a] for p in parts) for a in parts[0]['left']}
+    for counts in ('left', 'extra'):
+        out[counts] = {a: sum(p[counts][a] for p in parts) for a in parts[0][counts]}
     out['flags'] = [f for p in parts for f in p['flags']]
     return out
 
@@ -89,13 +98,54 @@ def _misled(whole):
 # %% ../../nbs/evaluate/20_robustness.ipynb #r021
 def _looked_at(plan, net, defense, n):
     "What AutoAttack's checks and ours say about one network and defense on its first block"
-    target = plan.block(0, net, defense).target(plan.lineup.composed(net, defense)).model
-    x, y = plan.images.first(min(plan.images.block_size, n))
-    version = plan.rules.threat_of(net, defense).version
+    block = replace(plan.block(0, net, defense), threat=plan.rules.threat_of(net, defense))
+    target = block.target(plan.lineup.composed(net, defense)).model
+    x, y = block.x[:n], block.y[:n]
     with seeded(plan.rules.threat.seed, x.device):
-        return autoattack_checks(target, x, y, version) + gradient_check(target, x, y)
+        return autoattack_checks(target, x, y, block.threat.version) + gradient_check(target, x, y)
 
-def _flags(plan, net, defense, whole):
+LOOKED_AT, QUICK_LOOKED_AT = 32, 16 # images of the first block whose gradients and answers are tested
+
+def _trusted(plan, net, defense, ends):
+    "Whether gradients and answers are true, on the way to where the attack on the network ended"
+    block, whole = plan.block(0, net, defense), plan.lineup.composed(net, defense)
+    most = QUICK_LOOKED_AT if block.threat.quick else LOOKED_AT
+    ends = ends[:min(most, len(block.x))].to(block.x.device)
+    x, y = block.x[:len(ends)], block.y[:len(ends)]
+    with seeded(block.threat.seed, block.x.device):
+        through = None
+        if defense != 'none' and keeps_shape(plan.lineup.behind(net)[defense], x):
+            through = _asked(block, plan.lineup.through(net, defense))
+        found = gradient_findings(_asked(block, whole), x, ends, y, block.threat, through)
+        if not block.draws: found += _answers(block, whole, x, (x + ends)/2)
+    return [{k: o[k] for k in ('check', 'status', 'message')} for o in found if o['status'] != 'pass']
+
+def _asked(block, whole):
+    "A copy of a model to ask; of a random one the mean of a few draws, which are the same each time"
+    model = block.target(whole).model
+    return MeanOfDraws(model, QUICK_DRAWS, block.threat.seed).mean if block.draws else model
+
+def _answers(block, whole, x, near):
+    "Whether answers depend on how the question is put"
+    one, two = block.target(whole), block.target(whole)
+    return [mode_finding(one.model, near), batch_finding(one.model, block.x),
+            memory_finding(two.model, one.judge, x, near)]
+
+CHALLENGERS = dict(around='the mean gradient around each image', others='images made for the others',
+                   inside='other backward passes inside the network') # and what a sentence calls them
+
+def _challenged(whole):
+    "Whether attacks that should add nothing broke more than luck explains"
+    n, broken = len(whole['clean']), int((whole['clean'] & ~whole['adaptive']).sum())
+    flags = []
+    for name,k in whole['extra'].items():
+        status = added(k, broken - k, n)
+        if status == 'pass': continue
+        flags.append(make_flag(f'{CHALLENGERS[name]}: {k} of {n} images fall, '
+                               'which the attacks that know better left standing', status, name))
+    return flags
+
+def _flags(plan, net, defense, whole, ends):
     "Everything that should make a reader of one network and defense suspicious"
     n = len(whole['clean'])
     flags = _looked_at(plan, net, defense, n)
@@ -103,6 +153,9 @@ def _flags(plan, net, defense, whole):
         'it answers differently when it is asked again: attacked by EOT, '
         f'and judged by its mean logits over {DRAWS} draws', check='random'))
     flags += _once(whole['flags']) + _better_without_gradient(whole['left'], n) + _misled(whole)
+    if 'adaptive' in whole: flags += _trusted(plan, net, defense, ends) + _challenged(whole)
+    kept = why_not_copied(plan.lineup.composed(net, defense))
+    if kept: flags.append(make_flag(kept, check='judge'))
     if plan.n_classes < 4: flags.append(make_flag(
         f'{plan.n_classes} classes are too few for the targeted DLR loss: APGD-T was left out',
         check='classes'))
@@ -115,7 +168,9 @@ def _in_words(plan, net, defense):
     "How the accuracy of each protocol was obtained"
     rules = plan.rules
     bare, ours = (rules.threat_of(net, d).label_for(plan.n_classes) for d in ('none', defense))
-    more = 'and best loss' if defense == 'none' else 'exact and straight-through gradient, and transfer'
+    more = 'best loss' if defense == 'none' else 'exact and straight-through gradient'
+    if rules.draws(net, defense) and plan.n_classes >= 4: more += f', APGD-T to {QUICK_TARGETS} targets'
+    more += ', mean gradient around, and transfer'
     words = dict(clean='none', undefended=bare, oblivious=f'{bare}, on the network alone')
     words['adaptive'] = f'{ours}, {more}'
     draws = rules.draws(net, defense)
@@ -124,7 +179,7 @@ def _in_words(plan, net, defense):
 
 def _parts(whole):
     "What the parts of the adaptive protocol leave standing on their own"
-    parts = ('exact', 'end_to_end', 'transfer')
+    parts = ('exact', 'end_to_end', 'transfer', 'others')
     return {k: whole[k].double().mean().item() if k in whole else None for k in parts}
 
 def _add_rows(res, plan, net, defense, whole):
@@ -146,10 +201,10 @@ def _add_rows(res, plan, net, defense, whole):
 def _count_classes(plan):
     "Number of logits; `ValueError` for NaN logits, labels out of range, or networks that do not fit together"
     classes = {}
-    for name,net in plan.lineup.nets.items():
+    for name,net in (plan.lineup.nets | plan.lineup.surrogates).items():
         model = Block(*plan.images.first(1), plan.rules.threat, None, plan.batch_size).target(net).model
         for i in range(plan.images.blocks()): predict_right(model, *plan.images.block(i))
-        classes[name] = net(plan.images.first(1)[0]).shape[-1]
+        classes[name] = model(plan.images.first(1)[0]).shape[-1]
     if len(set(classes.values())) > 1: raise ValueError(
         f'model: expected networks that fit together, got different numbers of classes {classes}')
     return next(iter(classes.values()))
@@ -160,14 +215,29 @@ def _find_random(plan):
     found = frozenset()
     for name,net in plan.lineup.nets.items():
         behind = plan.lineup.behind(name)
-        if is_random(net, *few, seed): found |= {(name, d) for d in ('none', *behind)}
-        else: found |= {(name, d) for d in behind if is_random(Defended(behind[d], net), *few, seed)}
+        if is_random(copied(net), *few, seed): found |= {(name, d) for d in ('none', *behind)}
+        else:
+            both = {d: copied(Defended(o, net)) for d,o in behind.items()}
+            found |= {(name, d) for d,o in both.items() if is_random(o, *few, seed)}
     return found
 
-def _first_look(plan):
-    "Number of classes, and who rolls dice"
+def _find_hidden(plan, names):
+    "The parts of each network that get another backward pass: those that are found, or were named"
+    x, _ = plan.images.first(2)
+    hidden, missing = {}, set(names)
+    for name,net in plan.lineup.nets.items():
+        parts = [part for part,_ in net.named_modules()]
+        ours = {n: [p for p in parts if f'.{p}'.endswith(f'.{n}')] for n in names}
+        missing -= {n for n,found in ours.items() if found}
+        hidden[name] = hidden_parts(net, x) | {p: 'steps' for found in ours.values() for p in found}
+    if missing: raise ValueError(f'hidden: expected names of parts of a network, got {sorted(missing)}')
+    return hidden
+
+def _first_look(plan, names):
+    "Number of classes, who rolls dice, and what hides inside"
     with seeded(plan.rules.threat.seed, plan.images.device), torch.no_grad():
         plan.n_classes = _count_classes(plan)
+        plan.hidden = _find_hidden(plan, names)
     plan.rules = replace(plan.rules, random=_find_random(plan))
 
 # %% ../../nbs/evaluate/20_robustness.ipynb #c138
@@ -179,12 +249,34 @@ def _identity(plan):
     data = dict(data=fingerprint(images.x, images.y), n=len(images.x))
     blocks = dict(block_size=images.block_size, n_of=images.n_of)
     modules = dict(networks=lineup.nets, defenses=lineup.defenses | lineup.controls)
+    modules['surrogates'] = lineup.surrogates
     digests = {kind: {name: digest(m) for name,m in by_name.items()} for kind,by_name in modules.items()}
     batch_size = plan.batch_size if rules.random else None # else it has no influence
-    return dict(asdict(rules.threat), **data, **blocks, control_attacks=list(rules.control_threat.attacks),
-                device=images.device.type, versions=ours, batch_size=batch_size, **digests)
+    how = dict(batch_size=batch_size, hidden=plan.hidden, control_attacks=list(rules.control_threat.attacks))
+    where = dict(device=images.device.type, versions=ours)
+    return dict(asdict(rules.threat), **data, **blocks, **how, **where, **digests)
 
 # %% ../../nbs/evaluate/20_robustness.ipynb #c139
+def _on_others(plan, found, i, net, defense):
+    "The results of one block, with the images that were made for the others tried on what is left"
+    out, block = found[i, net, defense], plan.block(i, net, defense)
+    if 'adaptive' not in out: return out
+    judge = block.target(plan.lineup.composed(net, defense)).judge
+    others, adaptive = out['clean'].clone(), out['adaptive'].clone()
+    worst = out['worst'].clone()
+    theirs = [o for (j, *who),o in found.items() if j == i and who != [net, defense]]
+    for images in [o[k] for o in theirs for k in ('worst', 'strong', 'adv') if k in o]:
+        images = images[:len(others)]
+        at = others[:len(images)].nonzero()[:, 0]
+        if not len(at): continue
+        right = right_on(judge, images[at].to(block.x.device), block.y[at]).cpu()
+        fallen = at[~right]
+        others[fallen] = False
+        new = fallen[adaptive[fallen]]
+        worst[new], adaptive[new] = images[new], False
+    extra = dict(out['extra'], others=int((out['adaptive'] & ~adaptive).sum()))
+    return dict(out, others=others, adaptive=adaptive, worst=worst, extra=extra)
+
 def _collect(plan, found):
     "Rows, answers, images and flags of everything that is finished"
     res, missing = Robustness(), 0
@@ -193,9 +285,10 @@ def _collect(plan, found):
         there = _finished(found, net, defense, blocks)
         if len(there) < blocks: missing += 1
         if not there: continue
-        whole = _gather(there)
+        tried = [_on_others(plan, found, i, net, defense) for i in range(len(there))]
+        whole = _gather(tried)
         _add_rows(res, plan, net, defense, whole)
-        res.flags += _flags(plan, net, defense, whole)
+        res.flags += _flags(plan, net, defense, whole, found[0, net, 'none']['strong'])
     res.settings['complete'] = not missing
     if missing: res.flags.append(dict(network='all', defense='all', **make_flag(
         f'time was up before all images were attacked: {missing} of the networks and defenses '
@@ -215,9 +308,9 @@ def _settings(plan, res, shares):
                 controls=[d for d in plan.lineup.controls if d in there], processes=len(shares),
                 seconds_by_stage=spent, pieces_read_back=sum(resumed for *_,resumed in shares))
 
-def _run(plan, progress, folder, minutes):
+def _run(plan, hidden, progress, folder, minutes):
     "Evaluate, share by share; then collect rows, answers and flags in the first process and give them to all"
-    _first_look(plan)
+    _first_look(plan, hidden)
     rank, world = ranks()
     total = plan.count(plan.tasks()[rank::world])
     identity = _identity(plan) if folder else None
@@ -230,7 +323,7 @@ def _run(plan, progress, folder, minutes):
 
 # %% ../../nbs/evaluate/20_robustness.ipynb #c141
 def robustness(
-    model, # network from images in [0,1] to logits, as in [`adapt`](00_adapt.ipynb), or a dict of name to network; the controls run on the first
+    model, # network from images in [0,1] to logits, as in [`adapt`](04_adapt.ipynb), or a dict of name to network; the controls run on the first
     data, # `(images, labels)`: (n,C,H,W) in [0,1] and class numbers (n,); or a loader, `dls` or `Learner`
     defense=None, # module or function from images to images, or a dict of name to such; each stands in front of every network
     eps=8/255, # radius of the perturbation, in units of [0,1]
@@ -249,6 +342,8 @@ def robustness(
     device=None, # where to run; `None`: where the first network is
     name='model', # what to call a single network
     progress=True, # show a progress bar with the time left
+    surrogates=None, # network, or dict of name to network, whose strongest images are tried on all others
+    hidden=(), # names of parts of the networks whose gradient is to be passed straight through, beside those found
     keep_images=False, # keep the images that each protocol ended with, in `.images`
     folder=None, # store every piece here, and read what is there; `None`: nowhere
     max_minutes=None # start no new piece after this time, and return what is finished; `None`: no limit
@@ -259,7 +354,7 @@ def robustness(
     x, y = check_data(as_data(data, n), n)
     if max_minutes is not None and not max_minutes >= 0:
         raise ValueError(f'max_minutes: expected a number >= 0, got {max_minutes}')
-    lineup = _invite(model, defense, controls, name, protocols != ('undefended',), x)
+    lineup = _invite(model, defense, controls, name, protocols != ('undefended',), x, surrogates)
     device = torch.device(device or _home(lineup))
     only, on_controls = (_some(names, what) for names, what in (
         (attacks, 'attacks'), (control_attacks, 'control_attacks')))
@@ -267,7 +362,7 @@ def robustness(
     rules = rules_for(threat, on_controls, lineup.controls, protocols)
     plan = Plan(lineup, Images(x, y, block_size, dict(n_of or {}), device), rules, batch_size)
     with under_attack(*[m.to(device) for m in lineup.modules()]):
-        res = _run(plan, progress, folder, max_minutes)
+        res = _run(plan, _names(hidden), progress, folder, max_minutes)
     if not keep_images: res.images = {}
     asked = dict(protocols=list(protocols), control_attacks=list(on_controls), block_size=block_size,
                  device=device.type)
@@ -283,12 +378,15 @@ def _some(names, argument):
     if names: return names
     raise ValueError(f'{argument}: expected at least one attack, or None for all of them, got none')
 
-def _invite(model, defense, controls, name, defended, x):
+def _names(o): return (o,) if isinstance(o, str) else tuple(o)
+
+def _invite(model, defense, controls, name, defended, x, surrogates):
     "Everything that is evaluated, by name"
     controls = control_defenses() if controls is True else named(controls or None, 'controls')
     defenses = {k: as_module(o, 'defense') for k, o in named(defense, 'defense', 'barycenter').items()}
     nets = {k: as_network(o, x) for k, o in named(model, 'model', name).items()}
-    return Lineup(nets, defenses, controls if defended else {}, defended)
+    others = {k: as_network(o, x) for k, o in named(surrogates, 'surrogates', 'surrogate').items()}
+    return Lineup(nets, defenses, controls if defended else {}, defended, others)
 
 def _home(lineup):
     "Where the first network is"

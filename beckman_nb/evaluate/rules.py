@@ -10,10 +10,15 @@ import torch
 from dataclasses import replace
 from torch.nn import functional as F
 from .autoattack import autoattack_checks, Logits
-from .protocols import StraightThrough
-from .subject import added, challenge, checked, LEVEL, more_often
+from .backward import keeps_shape, StraightThrough
+from .chance import added, checked, LEVEL, more_often
+from .copies import answers_apart, copied, SAME
+from .protocols import MeanOfDraws
+from .subject import challenge
+from .trust import batch_finding, gradient_findings, mode_finding
 from ..layers import Defended
 from ..stats import wilson
+from ..threat import QUICK_DRAWS
 from ..train.attacks import input_gradient, margin, pgd
 
 # %% ../../nbs/evaluate/26_rules.ipynb #c036
@@ -71,7 +76,7 @@ def straight_through_check(
     "Ignoring the defense in the backward pass is not better than its exact gradient"
     if s.layer is None: return []
     before, net = s.attack('reference')['alive'], s.bare.model.model
-    through = Logits(Defended(StraightThrough(s.layer), net), s.model.batch_size)
+    through = Logits(copied(Defended(StraightThrough(s.layer), net)), s.model.batch_size)
     after = s.attack('straight-through', before, model=through)['alive']
     return challenge(s, 'straight-through', 'Gradients that skip the defense', before, after)
 
@@ -196,29 +201,15 @@ def perturbation_check(
 
 # %% ../../nbs/evaluate/26_rules.ipynb #c066
 def batch_check(
-    s, # `Subject`
-    n=16 # number of images, each also alone
+    s # `Subject`
 ): # list of one entry
     "The answer to an image depends neither on its neighbors in the batch nor on the day"
-    x = s.x[:n]
-    with torch.no_grad():
-        whole, again = s.model(x), s.model(x)
-        alone = torch.cat([s.model(o[None]) for o in x])
-        back = s.model(x.flip(0)).flip(0)
-    close, top = 1e-3*whole.abs().max(), whole.topk(2, 1).values
-    sure = top[:, 0] - top[:, 1] > 2*close
-    def changed(other): return int(((other.argmax(1) != whole.argmax(1)) & sure).sum())
-    def apart(other): return float((other - whole).abs().max()/close.clamp_min(1e-30))*1e-3
-    worst, flips = max(apart(alone), apart(back)), max(changed(alone), changed(back))
-    repeated = apart(again)
-    values = dict(n=len(x), changed=flips, largest=worst, repeated=repeated)
-    if repeated > 1e-3:
-        text = 'the same batch gives other logits when repeated: the model is random, '
-        text += 'to be attacked by EOT and judged by its mean answer'
-        return [checked('batch size', 'warn', text, **values)]
-    status = 'fail' if flips else 'warn' if worst > 1e-3 else 'pass'
-    text = f'alone, in a batch and in another order: {flips} of {len(x)} answers change, '
-    return [checked('batch size', status, text + f'logits by {worst:.1g} of the largest', **values)]
+    x = s.x[:s.block_size]
+    with torch.no_grad(): flips, far = answers_apart(s.model(x), s.model(x))
+    if far <= SAME: return [batch_finding(s.model, x)]
+    text = ('the same batch gives other logits when repeated: the model is random, '
+            'to be attacked by EOT and judged by its mean answer')
+    return [checked('batch size', 'warn', text, n=len(x), changed=flips, largest=far)]
 
 # %% ../../nbs/evaluate/26_rules.ipynb #c069
 def zero_gradients(
@@ -285,6 +276,27 @@ def autoattack_check(
     found = [checked(f"AutoAttack: {f['check']}", f['status'], f['message']) for f in flags]
     return found or [checked('AutoAttack', 'pass', NOTHING_SAID)]
 
+# %% ../../nbs/evaluate/26_rules.ipynb #e251
+def _through(s, x):
+    "The subject with its defense passed straight through; `None` where that is not possible"
+    if s.layer is None or not keeps_shape(s.layer, x): return None
+    return Logits(copied(Defended(StraightThrough(s.layer), s.bare.model.model)), s.model.batch_size)
+
+def slopes_check(
+    s, # `Subject`
+    n=32 # number of images
+): # list of two or three entries
+    "The gradient says what the model does, and so do its answers to those who want one"
+    x, y = s.x[:n], s.y[:n]
+    ends = (s.bare or s).attack('reference')['adv'][:n]
+    still = (ends == x).flatten(1).all(1)[:, None, None, None]
+    ends = torch.where(still, _beside(s)[:n], ends)
+    if s.effort.draws > 1:
+        mean = MeanOfDraws(s.model, QUICK_DRAWS, s.threat.seed).mean
+        return gradient_findings(mean, x, ends, y, s.threat)
+    found = gradient_findings(s.model, x, ends, y, s.threat, _through(s, x))
+    return [*found, mode_finding(s.model, (x + ends)/2)]
+
 # %% ../../nbs/evaluate/26_rules.ipynb #e237
 CHECKS = (eps_check, steps_check, restarts_check, blackbox_check, one_step_check, straight_through_check,
-          end_to_end_check, perturbation_check, batch_check, gradients_check, autoattack_check)
+          end_to_end_check, perturbation_check, batch_check, gradients_check, slopes_check, autoattack_check)

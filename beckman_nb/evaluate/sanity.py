@@ -10,10 +10,12 @@ import torch
 from dataclasses import replace
 from .adapt import as_data, as_module, as_network
 from .autoattack import Effort, Logits, under_attack
-from .protocols import exact_gradient, is_random, MeanOfDraws
+from .backward import exact_gradient
+from .copies import copied, Fresh
+from .protocols import is_random, MeanOfDraws
 from .robustness import check_data, fingerprint, named
 from .rules import CHECKS, high_budget_check, perturbation_check
-from .subject import at_once, checked, Subject
+from .subject import at_once, Subject
 from ..layers import Defended
 from ..tables import Table
 from ..threat import DRAWS, QUICK_DRAWS, ThreatModel
@@ -49,20 +51,23 @@ QUICK_EFFORT = Effort(steps=10, targets=3, queries=200) # of the checks' own att
 
 def _expected(s):
     "The subject, with EOT and its mean answer as the judge where it is random"
-    if not is_random(s.model, s.x, s.y, s.threat.seed): return s
+    if not is_random(s.model, s.x, s.y, s.threat.seed): return replace(s, judge=Fresh(s.judge))
     draws = QUICK_DRAWS if s.effort == QUICK_EFFORT else DRAWS
     effort, threat = replace(s.effort, draws=draws), replace(s.threat, version='rand')
-    return replace(s, judge=MeanOfDraws(s.model, seed=s.threat.seed), effort=effort, threat=threat)
+    judge = Fresh(MeanOfDraws(s.judge, seed=s.threat.seed))
+    return replace(s, judge=judge, effort=effort, threat=threat)
 
 def _subjects(nets, defenses, batch_size, **data):
     "Each network, bare and behind each defense, with its images"
-    with torch.no_grad(): data['n_classes'] = next(iter(nets.values()))(data['x'][:1]).shape[-1]
+    with torch.no_grad(): data['n_classes'] = copied(next(iter(nets.values())))(data['x'][:1]).shape[-1]
+    def subject(name, d, whole, **more):
+        asked, untouched = (Logits(o, batch_size) for o in (copied(whole), whole))
+        return _expected(Subject(name, d, asked, judge=untouched, **data, **more))
     for name,net in nets.items():
-        bare = _expected(Subject(name, 'none', Logits(net, batch_size), **data))
+        bare = subject(name, 'none', net)
         yield bare
         for d,layer in defenses.items():
-            whole = Logits(Defended(exact_gradient(layer), net), batch_size)
-            yield _expected(Subject(name, d, whole, layer=layer, bare=bare, **data))
+            yield subject(name, d, Defended(exact_gradient(layer), net), layer=layer, bare=bare)
 
 def _cut(s, n):
     "The same subject on its first `n` images"

@@ -20,7 +20,8 @@ from ..checkpoints import load_checkpoint, shipped_weights
 from ..data import load_arrays
 from ..evaluate.autoattack import attack_all, Logits, Target, under_attack
 from ..evaluate.plot import PALETTE
-from ..evaluate.protocols import Block, defended_block, network_block, predict_right, StraightThrough
+from ..evaluate.backward import StraightThrough
+from ..evaluate.protocols import Block, defended_block, network_block, predict_right
 from ..evaluate.results import fingerprint, versions
 from ..layers import Defended
 from ..marginals import Translations
