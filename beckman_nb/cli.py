@@ -19,12 +19,13 @@ import torch
 from fastai.torch_core import set_seed
 from pathlib import Path
 from types import SimpleNamespace
-from .by_name import comma_separated, eval_barycenters, eval_images, eval_networks, numbers
+from .by_name import comma_separated, eval_attacks, eval_subjects, numbers
 from .checkpoints import load_checkpoint, shipped_weights
 from .data import get_dls, load_arrays
 from .evaluate.certified import CertificateReport
 from .evaluate.plot import plot_barycenters, plot_certified
 from .evaluate.report import verdict, write_report
+from .evaluate.forecast import forecast_line
 from .evaluate.robustness import check_protocols, robustness
 from .evaluate.sanity import sanity_checks
 from .layers import BeckmanBarycenter
@@ -35,6 +36,7 @@ from .runs import Deadline, OutOfTime, Units, digest, is_live, processes
 from .smoothing import certify_images, load_smoothed, Smoothed
 from .stats import over_seeds
 from .tables import Table
+from .threat import ThreatModel
 from .train.callback import AdversarialTraining, BeckmanTraining, NoiseTraining
 from .train.extras import train_network
 
@@ -321,21 +323,6 @@ def _report(results, folder, settings, case, checks):
     print(f'\nWritten to {folder}: {", ".join(files)}')
 
 # %% ../nbs/90_cli.ipynb #c053
-def _subjects(o):
-    "Networks, images and defenses, as the command line `o` says, and a name for the images"
-    x, y, classes, name = eval_images(o.data, o.root, o.n)
-    norm = dict(mean=numbers(o.mean, 'mean'), std=numbers(o.std, 'std'))
-    shape = dict(n_classes=o.classes or classes, in_channels=x.shape[1])
-    nets = eval_networks(o.model, o.checkpoint, o.data, **shape, **norm)
-    return nets, dict(data=(x, y), defense=eval_barycenters(o.barycenter, x.shape[-1])), name
-
-def _attacks(o):
-    "Which attacks to run, in arguments of `robustness`"
-    on_controls = None if o.control_attacks == 'all' else tuple(comma_separated(o.control_attacks))
-    protocols = check_protocols(comma_separated(o.protocols))
-    return dict(eps=o.eps, norm=o.norm, version=o.autoattack, protocols=protocols,
-                controls=not o.nocontrols, control_attacks=on_controls)
-
 def _eval(o, rank):
     "Evaluate in all processes; check and report in the first one"
     limit, out = Deadline(o.max_minutes), Path(o.output)
@@ -343,15 +330,20 @@ def _eval(o, rank):
     for seed in seeds: check_count('seeds', seed, least=0)
     seeds = [int(seed) for seed in seeds]
     state = Path(o.folder or out/'state')
-    nets, case, name = _subjects(o)
-    networks, layers = ', '.join(nets), ', '.join(case['defense']) or 'no barycenter'
+    nets, case, name = eval_subjects(o)
+    networks, layers = ', '.join(nets), ', '.join(case['defense']) or 'no defense'
+    n_of = {'transport': o.n_transport} if 'transport' in case['defense'] else {}
+    how = dict(batch_size=o.batch_size, device=_eval_device(o.device), n_of=n_of, quick=o.quick)
+    attacks = eval_attacks(o)
     if rank == 0:
         images = f"{len(case['data'][0])} images"
         print(f'{name}: {images}; {networks}; {layers}; state in {state}', flush=True)
-    n_of = {'transport': o.n_transport} if 'transport' in case['defense'] else {}
-    how = dict(batch_size=o.batch_size, device=_eval_device(o.device), n_of=n_of, quick=o.quick)
+        threat = ThreatModel(o.eps, o.norm, o.autoattack, o.quick)
+        none = {} if o.nocontrols else None
+        line = forecast_line(nets, case['data'], case['defense'], threat, none, n_of, how['device'] or 'cpu')
+        print(line + (f', for each of {len(seeds)} seeds' if len(seeds) > 1 else ''), flush=True)
     results = eval_seeds(nets, case['data'], case['defense'], seeds, state, limit,
-                         block_size=o.block_size, keep_images=True, **_attacks(o), **how)
+                         block_size=o.block_size, keep_images=True, **attacks, **how)
     if rank: return
     if (next(iter(nets)), 'none', 'clean') not in results[0].right:
         print('Time was up before the first block was done: the same command again goes on from there.')
@@ -376,7 +368,8 @@ def beckman_eval(
     norm:str='Linf', # Linf, L2 or L1
     eps:float=8/255, # radius of the perturbation, in units of the image range [0,1]
     autoattack:str='standard', # AutoAttack's version: standard, plus or rand; random defenses get rand anyway
-    barycenter:str='published', # of published, two_sided, transport and none, separated by commas
+    barycenter:str=None, # of published, two_sided, transport and none, separated by commas; default: published, and none with a defense of your own
+    defense:str=None, # a defense of your own: module:function from images to images, or several as name=module:function, separated by commas; default: none
     n_transport:int=50, # images for the barycenter with transport, which is slow
     protocols:str='undefended,oblivious,adaptive', # which to run, separated by commas
     control_attacks:str='apgd-ce,apgd-t', # attacks on the controls, separated by commas; all: those of the version

@@ -7,12 +7,10 @@ __all__ = []
 
 # %% ../nbs/10_runs.ipynb #e002
 import datetime, functools, hashlib, io, json, math, os, sys, time, torch, types, warnings
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import is_dataclass
 from fastcore.basics import patch
 from fastprogress import progress_bar
-from multiprocessing import get_context
 from pathlib import Path
 from torch import distributed, nn
 
@@ -362,38 +360,3 @@ def exchange(
         if kind: raise RuntimeError(f'process {i}: {kind}: {message}')
     results = [o for o,_ in found]
     return results if everywhere else results[0]
-
-# %% ../nbs/10_runs.ipynb #r021
-def _in_worker(threads, function, arguments):
-    "Run a job in the process of a worker"
-    if threads: torch.set_num_threads(threads)
-    return function(*arguments)
-
-def run_jobs(
-    jobs, # dict of file to `(function, arguments, files needed first)`, all picklable, in the order wanted
-    workers=1, # processes
-    threads=None, # of torch, in each of them; `None`: as many as torch likes
-    minutes=None, # start no job after so many, or after a `Deadline`; `None`: no limit
-    prepare=None, # `(function, arguments)` that each process runs first; `None`: nothing
-): # number of jobs that are still to be done; `RuntimeError` naming those that failed
-    "Run what is not done yet, and say so line by line"
-    deadline = Deadline.of(minutes)
-    running, failed = {}, []
-    waiting = {file: job for file,job in jobs.items() if not file.exists()}
-    if len(waiting) < len(jobs):
-        print(f'{len(jobs) - len(waiting)} of {len(jobs)} jobs are done already', flush=True)
-    with ProcessPoolExecutor(workers, get_context('spawn'), *(prepare or ())) as pool:
-        while waiting or running:
-            ready = [f for f,(_, _, needs) in waiting.items() if all(o.exists() for o in needs)]
-            if deadline.over(): ready = []
-            for file in ready[:workers - len(running)]:
-                function, arguments, _ = waiting.pop(file)
-                running[pool.submit(_in_worker, threads, function, arguments)] = file
-            if not running: break
-            for job in wait(running, return_when=FIRST_COMPLETED).done:
-                file, error = running.pop(job), job.exception()
-                if error: failed.append(f'{file.stem}: {error!r}')
-                what = f"{'FAILED ' if error else ''}{file.parent.name}/{file.stem}"
-                deadline.say(f'{what}, {len(waiting) + len(running)} to go')
-    if failed: raise RuntimeError('jobs failed, everything else is stored: ' + '; '.join(failed))
-    return sum(1 for file in jobs if not file.exists())

@@ -80,10 +80,12 @@ class Comparison:
     only_a:int # images that only the first gets right
     only_b:int # images that only the second gets right
     level:float = .95 # confidence level
+    failed:bool = False # whether a check failed, so that an accuracy is not what it says
 
     @property
-    def outcome(self): # 'gain', 'loss' or 'no difference'
+    def outcome(self): # 'gain', 'loss', 'no difference', or 'no verdict' where a check failed
         "What may be said: a gain or a loss only when interval and exact test both exclude zero"
+        if self.failed: return 'no verdict'
         if self.p >= 1 - self.level or self.lo <= 0 <= self.hi: return 'no difference'
         return 'gain' if self.difference > 0 else 'loss'
 
@@ -177,7 +179,7 @@ def _seeds_row(key, results, baseline):
     out |= dict(accuracies=[row.double().mean().item() for row in rows], mean=mean, lo=lo, hi=hi)
     out['std'] = spread if len(rows) > 1 else None
     if baseline and key[2] == baseline[2]:
-        out['outcomes'] = [compare_shared(r.right[key], r.right[tuple(baseline)]).outcome for r in results]
+        out['outcomes'] = [r.compare(key, baseline).outcome for r in results]
     return out
 
 # %% ../nbs/12_stats.ipynb #c071

@@ -328,8 +328,8 @@ def plot_disagreements(
         raise ValueError('result: expected protocols that disagree, got the same answer on every image')
     clean, oblivious, adaptive = (images[idx].cpu() for images in (x, *ends.values()))
     with torch.no_grad(): right, wrong = layer(oblivious), layer(adaptive)
-    columns = {'clean': clean, 'oblivious': oblivious, 'its barycenter: right': right,
-               'adaptive': adaptive, 'its barycenter: wrong': wrong}
+    columns = {'clean': clean, 'oblivious': oblivious, 'defended: right': right,
+               'adaptive': adaptive, 'defended: wrong': wrong}
     changed = {'oblivious − clean': oblivious - clean, 'adaptive − clean': adaptive - clean}
     names = [f'image {i}' for i in idx.tolist()] if names is None else [names[i] for i in idx]
     return show_columns(columns | changed, signed=list(changed), names=names)

@@ -45,9 +45,10 @@ def _gap(result, network, defense):
     "The oblivious accuracy of one defended network, never without the adaptive one"
     o, a = (result.row(network, defense, p) for p in ('oblivious', 'adaptive'))
     few = f", on its first {a['n']} images" if a['n'] < result.settings['n'] else ''
-    text = f"Behind the barycenter '{defense}', {network} keeps {_pc(a)} against an attacker who knows of it "
+    text = f"Behind '{defense}', {network} keeps {_pc(a)} against an attacker who knows of it "
     text += f'(adaptive){few}; the published, oblivious protocol would report {_pc(o)}'
     over = result.compare((network, defense, 'oblivious'), (network, defense, 'adaptive'))
+    if over.failed: return text + '; a check failed, so neither is an accuracy under attack.'
     if over.outcome == 'gain': return text + f', {100*over.difference:.1f} points too much.'
     if over.difference < .02: return text + ', which is about the same here.'
     return text + f"; {a['n']} images are too few to tell the two apart."
@@ -65,8 +66,8 @@ def _shift(result):
 # %% ../../nbs/evaluate/50_report.ipynb #c017
 _SAY = dict(
     failed='no verdict: a check failed, so this accuracy is not one under attack',
-    gain='a gain that survives an attacker who knows of the barycenter',
-    loss='the barycenter costs robustness',
+    gain='a gain that survives an attacker who knows of it',
+    loss='it costs robustness',
     unclear='no difference shown; these images are too few to say more',
     quick='a difference that a full attack has to confirm before it may be called a gain or a loss')
 
@@ -75,13 +76,13 @@ def _meaning(c, quick, failed=False): # a `Comparison`, whether the attack was q
     if failed: return _SAY['failed']
     if c.outcome != 'no difference': return _SAY['quick' if quick else c.outcome]
     if c.hi - c.lo > .2: return _SAY['unclear']
-    text = 'no gain; on these images the barycenter does not help, '
+    text = 'no gain; on these images it does not help, '
     return text + f'and they exclude a gain of more than {100*c.hi:+.1f} points'
 
 def _decision(result, network, defense, control):
     "Is there a gain over equal-cost adversarial training?"
     c, clean = (result.compare((network, defense, p), (control, 'none', p)) for p in ('adaptive', 'clean'))
-    text = f"{network} behind '{defense}' against {control}, which trained equally long without barycenters: "
+    text = f"{network} behind '{defense}' against {control}, which trained equally long without it: "
     text += f'{_points(c)} adaptive accuracy on {c.n} images '
     failed = any(f['status'] == 'fail' for f in result.flags)
     text += f'(95% interval, McNemar p = {c.p:.2g}): {_meaning(c, result.quick, failed)}.'
@@ -118,7 +119,7 @@ def _suspicions(result):
 
 # %% ../../nbs/evaluate/50_report.ipynb #c024
 _OPEN = ('No network with equally long plain adversarial training was evaluated: '
-         'whether barycenters gain anything over it is open.')
+         'whether anything is gained over it is open.')
 
 def verdict(
     result, # `Robustness` with adaptive rows
@@ -273,7 +274,7 @@ class Report:
 # %% ../../nbs/evaluate/50_report.ipynb #c040
 def _page(report):
     "The report as one HTML page"
-    heading = 'Robustness with and without Beckman barycenters'
+    heading = 'Robustness with and without a defense'
     return html_page('Robustness', heading, report._repr_html_())
 
 def _markdown(report):

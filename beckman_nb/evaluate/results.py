@@ -10,7 +10,7 @@ import hashlib
 import platform
 import scipy
 import torch
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fastcore.basics import patch
 from importlib.metadata import PackageNotFoundError, version as installed_version
 from .. import __version__
@@ -80,7 +80,18 @@ class Robustness:
         level:float=.95 # confidence level in (0,1)
     )->Comparison: # of `a` minus `b`
         "Paired comparison of two rows, on the images they share; rows on fewer images use the first ones"
-        return compare_shared(self.right[tuple(a)], self.right[tuple(b)], level)
+        found = compare_shared(self.right[tuple(a)], self.right[tuple(b)], level)
+        return replace(found, failed=any(self.misled(*key) for key in (a, b)))
+
+    def misled(self,
+        network, # its name
+        defense, # its name, or 'none'
+        protocol # as in `right`
+    ): # bool
+        "Whether a check of this network and defense failed, so that a row under attack is not to be believed"
+        if protocol == 'clean': return False
+        failed = [(f['network'], f['defense']) for f in self.flags if f['status'] == 'fail']
+        return (network, defense) in failed
 
     def __add__(self, other):
         "Rows of two evaluations of the same images, side by side"

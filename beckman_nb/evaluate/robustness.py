@@ -11,7 +11,7 @@ import time
 import torch
 from dataclasses import asdict, replace
 from torch import Tensor
-from .adapt import as_data, as_module, as_network
+from .adapt import as_data, as_module, as_network, name_of
 from .autoattack import autoattack_checks, gradient_check, make_flag, under_attack
 from .backward import hidden_parts, keeps_shape
 from .chance import added
@@ -383,7 +383,7 @@ def _names(o): return (o,) if isinstance(o, str) else tuple(o)
 def _invite(model, defense, controls, name, defended, x, surrogates):
     "Everything that is evaluated, by name"
     controls = control_defenses() if controls is True else named(controls or None, 'controls')
-    defenses = {k: as_module(o, 'defense') for k, o in named(defense, 'defense', 'barycenter').items()}
+    defenses = {k: as_module(o, 'defense') for k, o in named(defense, 'defense', name_of(defense)).items()}
     nets = {k: as_network(o, x) for k, o in named(model, 'model', name).items()}
     others = {k: as_network(o, x) for k, o in named(surrogates, 'surrogates', 'surrogate').items()}
     return Lineup(nets, defenses, controls if defended else {}, defended, others)

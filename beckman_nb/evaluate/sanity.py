@@ -8,7 +8,7 @@ __all__ = ['Checks', 'sanity_checks']
 # %% ../../nbs/evaluate/30_sanity.ipynb #e002
 import torch
 from dataclasses import replace
-from .adapt import as_data, as_module, as_network
+from .adapt import as_data, as_module, as_network, name_of
 from .autoattack import Effort, Logits, under_attack
 from .backward import exact_gradient
 from .copies import copied, Fresh
@@ -118,7 +118,7 @@ def sanity_checks(
     "Everything that must hold for an honest attack, asked of a network and of each defense in front of it"
     x, y = check_data(as_data(data, n), n//2 if quick else n)
     nets = {k: as_network(o, x) for k, o in named(model, 'model', name).items()}
-    defenses = {k: as_module(o, 'defense') for k, o in named(defense, 'defense', 'barycenter').items()}
+    defenses = {k: as_module(o, 'defense') for k, o in named(defense, 'defense', name_of(defense)).items()}
     done = result.settings if result else {}
     if result and done.get('fingerprint') not in (None, fingerprint(*check_data(data, done['n']))):
         raise ValueError('result: belongs to other images than `data`')

@@ -21,7 +21,7 @@ from ..console import quiet_fastai
 from ..data import load_arrays
 from ..evaluate.results import versions
 from ..models import small_cnn
-from ..runs import run_jobs
+from ..jobs import run_jobs
 from ..smoothing import Certificates, Smoothed
 from ..stats import accuracy_over_seeds
 from .paper import claim_folder, store_whole

@@ -22,7 +22,8 @@ from ..data import get_dls
 from ..evaluate.results import versions
 from ..evaluate.robustness import robustness
 from ..layers import Defended, named_layer
-from ..runs import run_jobs, write_whole
+from ..jobs import run_jobs
+from ..runs import write_whole
 from .plans import Plan, study_data, TREATMENTS, untrained
 from ..train.callback import AdversarialTraining
 from ..train.extras import train_network
