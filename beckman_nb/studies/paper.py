@@ -99,7 +99,7 @@ def threat_answers(
     spatial, flow = [], []
     for xb,yb in zip(x.split(block), y.split(block)):
         right, _ = worst_view(net, xb, yb)
-        moved = flow_attack(net, xb, yb, budget, steps=20)
+        moved = flow_attack(net, xb, yb, budget)
         with torch.no_grad(): after, before = (net(o).argmax(1) == yb for o in (moved, xb))
         spatial.append(right)
         flow.append(after & before)
