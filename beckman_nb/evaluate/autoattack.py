@@ -88,7 +88,7 @@ class Target:
     ): # list of at most one flag
         "Whether the attacked model answers otherwise than a copy of it that has seen nothing else"
         if not self.agrees: return []
-        k, _ = answers_apart(logits, self.model(x))
+        with torch.no_grad(): k, _ = answers_apart(logits, self.model(x))
         if not k: return []
         text = f'{k} of {len(x)} images get another answer from a copy that has seen nothing else: '
         return [make_flag(text + 'the attack was told something that does not hold', 'fail', 'judge')]
