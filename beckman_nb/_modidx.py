@@ -330,6 +330,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                         'beckman_nb/evaluate/plan.py'),
                                           'beckman_nb.evaluate.plan.check_data': ( 'evaluate/plan.html#check_data',
                                                                                    'beckman_nb/evaluate/plan.py'),
+                                          'beckman_nb.evaluate.plan.invited': ('evaluate/plan.html#invited', 'beckman_nb/evaluate/plan.py'),
                                           'beckman_nb.evaluate.plan.named': ('evaluate/plan.html#named', 'beckman_nb/evaluate/plan.py'),
                                           'beckman_nb.evaluate.plan.rules_for': ( 'evaluate/plan.html#rules_for',
                                                                                   'beckman_nb/evaluate/plan.py')},

@@ -10,6 +10,7 @@ import math
 import torch
 from dataclasses import dataclass, field, replace
 from torch import Tensor
+from .adapt import as_module, as_network, name_of
 from .backward import exact_gradient, StraightThrough
 from .protocols import Block
 from ..layers import Defended
@@ -54,6 +55,16 @@ def named(
             f"{argument}: expected names without a slash and other than 'none', {k!r} cannot be a name, "
             f"got {list(by_name)}")
     return by_name
+
+def invited(
+    model, # network, or a dict of name to network, as in `robustness`
+    defense, # defense, or a dict of name to defense, or `None`
+    name, # what to call a single network
+    x # images (n,C,H,W) to try the networks on; two are enough
+): # `(networks, defenses)`, dicts of name to module
+    "Anybody's networks and defenses, by name"
+    nets = {k: as_network(o, x) for k,o in named(model, 'model', name).items()}
+    return nets, {k: as_module(o, 'defense') for k,o in named(defense, 'defense', name_of(defense)).items()}
 
 # %% ../../nbs/evaluate/18_plan.ipynb #r014
 @dataclass(frozen=True)

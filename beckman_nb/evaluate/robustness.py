@@ -11,12 +11,12 @@ import time
 import torch
 from dataclasses import asdict, replace
 from torch import Tensor
-from .adapt import as_data, as_module, as_network, name_of
+from .adapt import as_data, as_network
 from .autoattack import autoattack_checks, gradient_check, make_flag, under_attack
 from .backward import hidden_parts, keeps_shape
 from .chance import added
 from .copies import copied, why_not_copied
-from .plan import check_data, Images, Lineup, named, Plan, rules_for
+from .plan import check_data, Images, invited, Lineup, named, Plan, rules_for
 from beckman_nb.evaluate.protocols import (
     Block, check_protocols, defended_block, is_random, MeanOfDraws, network_block, predict_right, right_on,
     surrogate_block)
@@ -383,9 +383,8 @@ def _names(o): return (o,) if isinstance(o, str) else tuple(o)
 def _invite(model, defense, controls, name, defended, x, surrogates):
     "Everything that is evaluated, by name"
     controls = control_defenses() if controls is True else named(controls or None, 'controls')
-    defenses = {k: as_module(o, 'defense') for k, o in named(defense, 'defense', name_of(defense)).items()}
-    nets = {k: as_network(o, x) for k, o in named(model, 'model', name).items()}
-    others = {k: as_network(o, x) for k, o in named(surrogates, 'surrogates', 'surrogate').items()}
+    nets, defenses = invited(model, defense, name, x)
+    others = {k: as_network(o, x) for k,o in named(surrogates, 'surrogates', 'surrogate').items()}
     return Lineup(nets, defenses, controls if defended else {}, defended, others)
 
 def _home(lineup):

@@ -8,12 +8,13 @@ __all__ = ['Checks', 'sanity_checks']
 # %% ../../nbs/evaluate/30_sanity.ipynb #e002
 import torch
 from dataclasses import replace
-from .adapt import as_data, as_module, as_network, name_of
+from .adapt import as_data
 from .autoattack import Effort, Logits, under_attack
 from .backward import exact_gradient
 from .copies import copied, Fresh
 from .protocols import is_random, MeanOfDraws
-from .robustness import check_data, fingerprint, named
+from .plan import check_data, invited
+from .results import fingerprint
 from .rules import CHECKS, high_budget_check, perturbation_check
 from .subject import at_once, Subject
 from ..layers import Defended
@@ -117,8 +118,7 @@ def sanity_checks(
 ): # `Checks`, a list of dicts `check, status, message, network, defense, values`
     "Everything that must hold for an honest attack, asked of a network and of each defense in front of it"
     x, y = check_data(as_data(data, n), n//2 if quick else n)
-    nets = {k: as_network(o, x) for k, o in named(model, 'model', name).items()}
-    defenses = {k: as_module(o, 'defense') for k, o in named(defense, 'defense', name_of(defense)).items()}
+    nets, defenses = invited(model, defense, name, x)
     done = result.settings if result else {}
     if result and done.get('fingerprint') not in (None, fingerprint(*check_data(data, done['n']))):
         raise ValueError('result: belongs to other images than `data`')
