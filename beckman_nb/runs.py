@@ -26,11 +26,17 @@ def _module_parts(name, m):
     public = {k: v for k,v in vars(m).items() if k[0] != '_' and k != 'training'}
     return name, type(m).__qualname__, code, m._parameters, m._buffers, public
 
+def _held(f):
+    "What a function holds beside its code: defaults, and what its closure refers to"
+    cells = (cell for cell in f.__closure__ or () if cell != types.CellType()) # without empty ones
+    return f.__defaults__, f.__kwdefaults__, [cell.cell_contents for cell in cells]
+
 def _parts(o):
     "An object as simpler objects that determine it; `None` when it is simple itself"
     if isinstance(o, nn.Module): return [_module_parts(name, m) for name,m in o.named_modules()]
     if isinstance(o, functools.partial): return [o.func, o.args, o.keywords]
-    if isinstance(o, (types.FunctionType, types.MethodType)): return [o.__qualname__, _code(o.__code__)]
+    if isinstance(o, types.MethodType): return [o.__func__, o.__self__]
+    if isinstance(o, types.FunctionType): return [o.__qualname__, _code(o.__code__), *_held(o)]
     if is_dataclass(o) and not isinstance(o, type): return [type(o).__qualname__, vars(o)]
     if isinstance(o, dict): return [x for k in sorted(o, key=str) for x in (str(k), o[k])]
     if isinstance(o, (set, frozenset)): return sorted(o, key=str)
@@ -38,7 +44,8 @@ def _parts(o):
 
 # %% ../nbs/10_runs.ipynb #c010
 _SIMPLE = bool, int, float, str, complex, torch.dtype, torch.device
-_ATTRIBUTES = bool, int, float, str, tuple, list, torch.Tensor # of objects of unknown classes
+_OF_OBJECTS = torch.Tensor, nn.Module, types.FunctionType
+_ATTRIBUTES = bool, int, float, str, tuple, list, *_OF_OBJECTS # of objects of unknown classes
 
 def _feed(h, o, depth=0):
     "Add `o` to the hash `h`"

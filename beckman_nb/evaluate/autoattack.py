@@ -327,7 +327,7 @@ def gradient_check(
     zero, bad = int((g == 0).all(1).sum()), int((~g.isfinite()).any(1).sum())
     flags = []
     if zero: flags.append(make_flag(
-        f'{zero} of {len(x)} images have a gradient of zero: the defense hides it', check='zero gradients'))
+        f'{zero} of {len(x)} images have a gradient of zero: something hides it', check='zero gradients'))
     if bad: flags.append(make_flag(
         f'{bad} of {len(x)} images have a gradient that is not finite', 'fail', 'finite gradients'))
     return flags

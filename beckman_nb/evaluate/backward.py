@@ -61,7 +61,9 @@ def _calls(net, x):
             if isinstance(a, torch.Tensor) and out.is_floating_point() and out.shape == a.shape:
                 found[name] = a.detach()
         return hook
-    handles = [part.register_forward_hook(noted(name)) for name,part in net.named_modules() if name]
+    parts = [(name, part) for name,part in net.named_modules() if name]
+    parts = [o for o in parts if not isinstance(o[1], torch.jit.ScriptModule)] # which have no hooks
+    handles = [part.register_forward_hook(noted(name)) for name,part in parts]
     try:
         with torch.no_grad(): net(x)
     finally:

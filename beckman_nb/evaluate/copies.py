@@ -9,23 +9,69 @@ __all__ = []
 import copy
 import torch
 from torch import nn
+from types import CellType, FunctionType
 
 # %% ../../nbs/evaluate/00_copies.ipynb #c013
 def _uncompiled(module): return getattr(module, '_orig_mod', module)
+
+_STATE = (list, dict, set, bytearray, torch.Tensor, nn.Module) # what a function may remember things in
+
+def _own_globals(f, memo):
+    "Copies of what a function names in its module and could change, and of the functions there that it calls"
+    if f.__globals__['__name__'].partition('.')[0] in ('torch', 'torchvision', 'builtins'): return {}
+    named = {k: f.__globals__[k] for k in f.__code__.co_names if k in f.__globals__}
+    beside = {k: v for k,v in named.items() if isinstance(v, FunctionType) and v.__globals__ is f.__globals__}
+    return {k: _own(v, memo) for k,v in named.items() if isinstance(v, _STATE) or k in beside}
+
+def _own_function(f, memo):
+    "The function with copies of what it could remember things in; the function itself if there is nothing"
+    if id(f) in memo: return memo[id(f)]
+    memo[id(f)] = f # while it is looked at, and if it calls itself
+    theirs = {k: v for k,v in _own_globals(f, memo).items() if v is not f.__globals__[k]}
+    cells = [cell.cell_contents for cell in f.__closure__ or ()]
+    if not cells and not theirs and not f.__defaults__: return f
+    closure = tuple(CellType(_own(o, memo)) for o in cells) or None
+    defaults = tuple(_own(o, memo) for o in f.__defaults__ or ()) or None
+    new = FunctionType(f.__code__, {**f.__globals__, **theirs}, f.__name__, defaults, closure)
+    new.__kwdefaults__, new.__dict__ = f.__kwdefaults__, dict(f.__dict__)
+    memo[id(f)] = new
+    return new
+
+def _own(o, memo):
+    "A copy that shares nothing that it could change"
+    if isinstance(o, FunctionType): return _own_function(o, memo)
+    new = copy.deepcopy(o, memo)
+    if isinstance(new, nn.Module):
+        for part in new.modules(): _own_state(part, memo)
+    return new
+
+def _own_state(part, memo):
+    "Give a copied module its own state, where functions and its class would share it"
+    for k,v in list(vars(part).items()):
+        if isinstance(v, FunctionType): vars(part)[k] = _own_function(v, memo)
+    kinds = [o for o in type(part).__mro__ if o.__module__.partition('.')[0] not in ('torch', 'builtins')]
+    for kind in reversed(kinds):
+        for k,v in vars(kind).items():
+            if k[:2] == '__' or not isinstance(v, (list, dict, set)): continue
+            vars(part).setdefault(k, copy.deepcopy(v, memo))
+    forward = type(part).forward
+    if kinds and isinstance(forward, FunctionType):
+        own = _own_function(forward, memo)
+        if own is not forward and not forward.__closure__: vars(part)['forward'] = own.__get__(part)
 
 def copied(
     module # module or function
 ): # its copy in the same mode and place, or itself where it cannot be copied
     "A model that may be asked, in place of one that may not"
     module = _uncompiled(module)
-    try: return copy.deepcopy(module)
+    try: return _own(module, {})
     except Exception: return module
 
 def why_not_copied(
     module # module or function
 ): # one sentence, or `None` where nothing is wrong
     "What keeps a model from being copied"
-    try: copy.deepcopy(_uncompiled(module))
+    try: _own(_uncompiled(module), {})
     except Exception as e:
         return f'it cannot be copied ({type(e).__name__}: {e}), so it was attacked and judged in one'
     return None

@@ -135,4 +135,5 @@ def forecast_line(
     **kwargs, # of `forecast`
 )->str: # one line
     "The forecast in words"
-    return f'about {duration(forecast(*args, **kwargs))} on one process, as the first {FEW} images tell'
+    spent = duration(forecast(*args, **kwargs))
+    return f'attacks: about {spent} on one process, as the first {FEW} images tell'

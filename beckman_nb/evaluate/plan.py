@@ -12,8 +12,10 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 from .adapt import as_module, as_network, name_of
 from .backward import exact_gradient, StraightThrough
+from .copies import copied
 from .protocols import Block
 from ..layers import Defended
+from ..models import eval_mode
 from ..program.inputs import check_count
 from ..runs import Units
 from ..threat import DRAWS, ThreatModel
@@ -64,7 +66,19 @@ def invited(
 ): # `(networks, defenses)`, dicts of name to module
     "Anybody's networks and defenses, by name"
     nets = {k: as_network(o, x) for k,o in named(model, 'model', name).items()}
-    return nets, {k: as_module(o, 'defense') for k,o in named(defense, 'defense', name_of(defense)).items()}
+    defenses = {k: as_module(o, 'defense') for k,o in named(defense, 'defense', name_of(defense)).items()}
+    for k,o in defenses.items(): _try(k, o, next(iter(nets.values()), None), x[:2])
+    return nets, defenses
+
+def _try(name, defense, net, x):
+    "Put a defense in front of a network once, as an attack does: `ValueError` where that fails"
+    whole = copied(defense if net is None else Defended(defense, net))
+    device = next((p.device for p in whole.parameters()), x.device)
+    try:
+        with eval_mode(whole): whole(x.detach().clone().to(device).requires_grad_())
+    except Exception as e:
+        raise ValueError('defense: expected images to images, left as they were given; '
+                         f'{name} fails on two images ({type(e).__name__}: {e})') from e
 
 # %% ../../nbs/evaluate/18_plan.ipynb #r014
 @dataclass(frozen=True)

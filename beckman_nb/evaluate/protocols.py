@@ -262,6 +262,7 @@ def straight_through(
     if not keeps_shape(defense, block.x):
         text = ('the defense changes the size of its images, '
                 'so there is no straight-through gradient: only the exact one was used')
+        for attack in attacks: block.units.advance(f'{block.key}/straight-through/{attack}')
         return dict(found, flags=[make_flag(text, 'note', 'straight-through')])
     if not attacks: return found
     through = copied(Defended(StraightThrough(defense), net))

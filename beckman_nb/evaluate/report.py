@@ -38,6 +38,7 @@ def _opening(result):
         text += f' {name} is hardly better than guessing even without an attacker: '
         text += 'there is nothing to defend.'
     left = _pc(result.row(name, 'none', 'adaptive'))
+    if result.misled(name, 'none', 'adaptive'): left = f'at most {left} (a check failed: not to be quoted)'
     return text + f' Without a defense, {name} keeps {left} of its answers right under attack.'
 
 # %% ../../nbs/evaluate/50_report.ipynb #c012
@@ -113,7 +114,7 @@ def _suspicions(result):
     def name(check, status): return f'{check} (FAILED, ' if status == 'fail' else f'{check} ('
     names = [f'{name(*k)}{where})' for k,where in _where(result.flags).items()]
     if names: said.append(f"Flagged: {'; '.join(names)}.")
-    if any(f['status'] == 'fail' for f in checks):
+    if any(f['status'] == 'fail' for f in result.flags):
         said.append('Where a check failed, the attack did, and the accuracy is too high.')
     return ' '.join(said)
 

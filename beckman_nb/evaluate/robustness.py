@@ -117,7 +117,7 @@ def _trusted(plan, net, defense, ends):
         if defense != 'none' and keeps_shape(plan.lineup.behind(net)[defense], x):
             through = _asked(block, plan.lineup.through(net, defense))
         found = gradient_findings(_asked(block, whole), x, ends, y, block.threat, through)
-        if not block.draws: found += _answers(block, whole, x, (x + ends)/2)
+        found += _answers(block, whole, x, (x + ends)/2)
     return [{k: o[k] for k in ('check', 'status', 'message')} for o in found if o['status'] != 'pass']
 
 def _asked(block, whole):
@@ -126,7 +126,8 @@ def _asked(block, whole):
     return MeanOfDraws(model, QUICK_DRAWS, block.threat.seed).mean if block.draws else model
 
 def _answers(block, whole, x, near):
-    "Whether answers depend on how the question is put"
+    "Whether answers depend on how the question is put; those of a random model differ anyway"
+    if block.draws: return [mode_finding(_asked(block, whole), near)]
     one, two = block.target(whole), block.target(whole)
     return [mode_finding(one.model, near), batch_finding(one.model, block.x),
             memory_finding(two.model, one.judge, x, near)]
@@ -366,7 +367,8 @@ def robustness(
     if not keep_images: res.images = {}
     asked = dict(protocols=list(protocols), control_attacks=list(on_controls), block_size=block_size,
                  device=device.type)
-    found = dict(n_classes=plan.n_classes, random=sorted(plan.rules.random))
+    found = dict(n_classes=plan.n_classes, random=sorted(plan.rules.random), hidden=plan.hidden,
+                 surrogates=list(lineup.surrogates))
     res.settings |= dict(asdict(threat), **asked, fingerprint=fingerprint(x, y), **found,
                          seconds=round(time.time() - start, 1), versions=versions())
     return res

@@ -12,10 +12,10 @@ from torch.nn import functional as F
 from .autoattack import autoattack_checks, Logits
 from .backward import keeps_shape, StraightThrough
 from .chance import added, checked, LEVEL, more_often
-from .copies import answers_apart, copied, SAME
+from .copies import answers_apart, copied, Fresh, SAME
 from .protocols import MeanOfDraws
 from .subject import challenge
-from .trust import batch_finding, gradient_findings, mode_finding
+from .trust import batch_finding, gradient_findings, memory_finding, mode_finding
 from ..layers import Defended
 from ..stats import wilson
 from ..threat import QUICK_DRAWS
@@ -254,7 +254,7 @@ def gradients_check(
     k, dead = int((zero | zero_beside).sum()), int((blind & s.clean).sum())
     status, text = added(k, n, n), f'{k} of {n} images have a gradient of zero'
     if more_often(k, n, .5) < LEVEL:
-        status, text = 'fail', f'{text}: the defense hides it'
+        status, text = 'fail', f'{text}: something hides it'
     elif status == 'pass' and dead:
         status = added(dead, n, n)
         text += f'; the cross-entropy is blind on {dead}, where the network is too sure for float32'
@@ -295,7 +295,8 @@ def slopes_check(
         mean = MeanOfDraws(s.model, QUICK_DRAWS, s.threat.seed).mean
         return gradient_findings(mean, x, ends, y, s.threat)
     found = gradient_findings(s.model, x, ends, y, s.threat, _through(s, x))
-    return [*found, mode_finding(s.model, (x + ends)/2)]
+    half = (x + ends)/2
+    return [*found, mode_finding(s.model, half), memory_finding(copied(s.model), Fresh(s.model), x, half)]
 
 # %% ../../nbs/evaluate/26_rules.ipynb #e237
 CHECKS = (eps_check, steps_check, restarts_check, blackbox_check, one_step_check, straight_through_check,

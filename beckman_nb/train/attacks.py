@@ -7,6 +7,8 @@ __all__ = ['fgsm', 'pgd', 'Attack']
 
 # %% ../../nbs/train/00_attacks.ipynb #e002
 import math
+import numpy as np
+import random
 import torch
 import torch.nn.functional as F
 from collections.abc import Callable
@@ -190,7 +192,7 @@ def pgd(
 # %% ../../nbs/train/00_attacks.ipynb #e015
 @contextmanager
 def seeded(
-    seed:int, # of torch's global random numbers; None: they go on as they are
+    seed:int, # of the global random numbers of torch, NumPy and Python; None: they go on as they are
     device:torch.device, # where random numbers are drawn, besides the CPU
 ): # context manager
     "Random numbers from `seed` inside the block; the caller's own go on after it as if none had been drawn"
@@ -198,9 +200,16 @@ def seeded(
         yield
         return
     gpus = [device] if device.type == 'cuda' else []
-    with torch.random.fork_rng(gpus):
-        torch.manual_seed(seed)
-        yield
+    kept = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(gpus):
+            torch.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+            yield
+    finally:
+        random.setstate(kept[0])
+        np.random.set_state(kept[1])
 
 # %% ../../nbs/train/00_attacks.ipynb #c072
 @contextmanager
