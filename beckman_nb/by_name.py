@@ -26,8 +26,8 @@ from .checkpoints import load_checkpoint, shipped_weights
 from .data import load_arrays
 from .files import check_labels, decode_all, read_npz
 from .evaluate.adapt import as_module
+from .evaluate.plan import check_data
 from .evaluate.protocols import check_protocols
-from .evaluate.robustness import check_data
 from .layers import named_layer
 from .models import Normalization, dm_wide_resnet, preact_resnet18, small_cnn, wide_resnet
 

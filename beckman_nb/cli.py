@@ -23,10 +23,11 @@ from .by_name import comma_separated, eval_attacks, eval_subjects, numbers
 from .checkpoints import load_checkpoint, shipped_weights
 from .data import get_dls, load_arrays
 from .evaluate.certified import CertificateReport
-from .evaluate.plot import plot_barycenters, plot_certified
-from .evaluate.report import verdict, write_report
 from .evaluate.forecast import forecast_line
-from .evaluate.robustness import check_protocols, robustness
+from .evaluate.plot import plot_barycenters, plot_certified
+from .evaluate.protocols import check_protocols
+from .evaluate.report import verdict, write_report
+from .evaluate.robustness import robustness
 from .evaluate.sanity import sanity_checks
 from .layers import BeckmanBarycenter
 from .models import small_cnn, small_resnet

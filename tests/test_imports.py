@@ -91,6 +91,15 @@ def test_no_private_imports(name):
             assert not private, f'{name} imports {private} from {node.module}'
 
 
+@pytest.mark.parametrize('name', modules())
+def test_imports_are_relative(name):
+    "nbdev makes imports at the top of a module relative, but not those over three lines or more."
+    path = ROOT.joinpath(*name.split('.')).with_suffix('.py')
+    tree = ast.parse(path.read_text(encoding='utf-8'))
+    absolute = [o.module for o in tree.body if isinstance(o, ast.ImportFrom) and not o.level]
+    assert not [o for o in absolute if o.startswith('beckman_nb')]
+
+
 def test_index_is_complete():
     "Every module file is in the index, and the other way round: no stale file, no missing export."
     assert modules() == files()

@@ -13,7 +13,7 @@ import warnings
 from contextlib import contextmanager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from torch import nn, Tensor
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 from .adapt import FromFunction
 from .copies import answers_apart
@@ -258,6 +258,26 @@ def believed(
     return dict(adv=adv, right=found['right'] & found['answered'] | ~inside, flags=flags)
 
 # %% ../../nbs/evaluate/06_autoattack.ipynb #c052
+def attack_left(
+    units, # `Units` that run the piece
+    key, # its name
+    f, # an attack: `f(x, y, *args)` gives what `judged` gives
+    x, # clean images (B,C,H,W)
+    y, # labels (B,)
+    adv, # perturbed images (B,C,H,W); those that it attacks are replaced
+    alive, # boolean (B,): the images to attack; those that it breaks are taken out
+    attack, # its name, for the flags
+    *args # what `f` gets beside images and labels
+): # list of flags
+    "One attack on the images that are left"
+    at = alive.nonzero()[:, 0]
+    if not len(at):
+        units.advance(key)
+        return []
+    counted = believed(units(key, f, x[at], y[at], *args), x[at], attack)
+    adv[at], alive[at] = counted['adv'], counted['right']
+    return counted['flags']
+
 def attack_all(
     target, # `Target`
     x, # clean images (B,C,H,W) in [0,1]: one block
@@ -271,14 +291,9 @@ def attack_all(
     units = Units() if units is None else units
     adv, alive = x.clone(), alive.clone()
     left, flags = {}, []
-    for attack in auto_attack(target.model, threat, target.n_classes, x.device).attacks_to_run:
-        piece, at = f'{key}/{attack}', alive.nonzero()[:, 0]
-        if len(at):
-            found = units(piece, partial(run_attack, target), x[at], y[at], attack, threat)
-            counted = believed(found, x[at], attack)
-            adv[at], alive[at] = counted['adv'], counted['right']
-            flags += counted['flags']
-        else: units.advance(piece)
+    f = partial(run_attack, target)
+    for attack in threat.running(target.n_classes):
+        flags += attack_left(units, f'{key}/{attack}', f, x, y, adv, alive, attack, attack, threat)
         left[attack] = int(alive.sum())
     return dict(adv=adv, alive=alive, left=left, flags=flags)
 

@@ -96,6 +96,7 @@ def hidden_parts(
         elif _has_steps(part, a): kinds[name] = 'steps'
     return kinds
 
+# %% ../../nbs/evaluate/08_backward.ipynb #c192
 def other_backward(
     net, # module from images to logits
     parts # dict of the name of a part to 'steps' or 'dice'; `ValueError` naming `hidden` for one that is not there

@@ -14,9 +14,8 @@ from html import escape
 from pathlib import Path
 from torch import Tensor
 from .plot import plot_certified, show_columns
-from beckman_nb.evaluate.report import (
-    embedded_figure, figure_png, html_page, html_section, PAGE_STYLE, setting_in_words, write_others,
-    write_results)
+from .report import embedded_figure, figure_png, html_page, html_section, PAGE_STYLE
+from .report import setting_in_words, write_others, write_results
 from ..noise import FlowNoise
 from ..smoothing import ABSTAIN, Certificates
 from ..stats import share_of

@@ -37,6 +37,7 @@ def _own_function(f, memo):
     memo[id(f)] = new
     return new
 
+# %% ../../nbs/evaluate/00_copies.ipynb #c114
 def _own(o, memo):
     "A copy that shares nothing that it could change"
     if isinstance(o, FunctionType): return _own_function(o, memo)
@@ -59,6 +60,7 @@ def _own_state(part, memo):
         own = _own_function(forward, memo)
         if own is not forward and not forward.__closure__: vars(part)['forward'] = own.__get__(part)
 
+# %% ../../nbs/evaluate/00_copies.ipynb #c116
 def copied(
     module # module or function
 ): # its copy in the same mode and place, or itself where it cannot be copied

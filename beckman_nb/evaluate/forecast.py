@@ -15,6 +15,7 @@ from .autoattack import Logits, under_attack
 from .backward import exact_gradient
 from .copies import copied
 from .protocols import AROUND, predict_right, QUICK_AROUND
+from .robustness import LOOKED_AT
 from ..layers import control_defenses, Defended
 from ..runs import duration
 from ..threat import DRAWS, QUICK_DRAWS, QUICK_STEPS, QUICK_TARGETS, ThreatModel
@@ -40,7 +41,7 @@ def asked(
 
 # %% ../../nbs/evaluate/28_forecast.ipynb #c021
 FEW = 16 # images that are tried
-TESTS, TESTED = 50, 32 # passes per image of what tests gradients and answers, and how many images at most
+TESTS = 50 # passes per image of what tests gradients and answers
 
 @dataclass(frozen=True)
 class Speed:
@@ -93,18 +94,17 @@ def passes(
 
 def seconds_of(
     model, # images to logits, in evaluation mode
-    x, # images (n,C,H,W), n >= 1; the first few are tried
-    y, # labels (n,)
+    x, # images (m,C,H,W), m >= 1; a few
+    y, # labels (m,)
     threat, # `ThreatModel`
     n, # number of images of the evaluation
     defended # whether a defense stands in front
 ): # seconds
     "How long all attacks and tests take"
-    x, y = x[:FEW], y[:FEW]
     with torch.no_grad(): n_classes = model(x[:1]).shape[1]
     found = speed(model, x, y, threat)
     gradients, others = passes(found, threat.running(n_classes), threat, n_classes, defended)
-    return n*(gradients*found.gradient + others*found.forward) + min(n, TESTED)*TESTS*found.forward
+    return n*(gradients*found.gradient + others*found.forward) + min(n, LOOKED_AT)*TESTS*found.forward
 
 # %% ../../nbs/evaluate/28_forecast.ipynb #c031
 def forecast(

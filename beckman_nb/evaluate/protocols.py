@@ -10,9 +10,8 @@ import torch
 from dataclasses import dataclass, field, replace
 from functools import partial
 from torch import nn, Tensor
-from beckman_nb.evaluate.autoattack import (
-    attack_all, autoattack_package, believed, Effort, judged, Logits, make_flag, run_attack, Target,
-    warnings_as_flags)
+from .autoattack import attack_all, attack_left, autoattack_package, believed, Effort
+from .autoattack import judged, Logits, make_flag, run_attack, Target, warnings_as_flags
 from .backward import Around, exact_gradient, keeps_shape, other_backward, StraightThrough
 from .copies import copied, Fresh
 from ..layers import Defended
@@ -140,13 +139,8 @@ class Block:
     ): # dict: `adv`, `alive`, `flags`
         "One more attack on the images that are left"
         adv, alive = self.x.clone(), alive.clone()
-        at, key = alive.nonzero()[:, 0], f'{self.key}/{stage}'
-        if not len(at):
-            self.units.advance(key)
-            return dict(adv=adv, alive=alive, flags=[])
-        counted = believed(self.units(key, f, self.x[at], self.y[at]), self.x[at], stage)
-        adv[at], alive[at] = counted['adv'], counted['right']
-        return dict(adv=adv, alive=alive, flags=counted['flags'])
+        flags = attack_left(self.units, f'{self.key}/{stage}', f, self.x, self.y, adv, alive, stage)
+        return dict(adv=adv, alive=alive, flags=flags)
 
 
 # %% ../../nbs/evaluate/10_protocols.ipynb #p021
@@ -171,24 +165,16 @@ def challengers(
     target, # `Target` that decides
     alive, # boolean (B,): the images that are left
     through=None # the same model with other backward passes inside; `None`: it has none
-): # dict: `adv`, `alive`, `extra` (how many each of them broke), `flags`
-    "What attacks find that should add nothing"
-    adv = block.x.clone()
-    extra, flags = {}, []
-    def let_loose(name, found):
-        nonlocal alive
-        new = alive & ~found['alive']
-        adv[new] = found['adv'][new]
-        extra[name] = int(new.sum())
-        flags.extend(found['flags'])
-        alive = alive & found['alive']
-    let_loose('around', block.piece('around', partial(attack_around, target, block.threat), alive))
-    if through is not None:
-        attacks = tuple(a for a in block.threat.running(block.n_classes) if a != 'square') or ('apgd-ce',)
-        inside = replace(target, model=Logits(through, block.batch_size), agrees=False)
-        let_loose('inside', block.attack(inside, alive, 'inside', replace(block.threat, attacks=attacks)))
-    return dict(adv=adv, alive=alive, extra=extra, flags=flags)
+): # generator of `(name, what it found)`, where that is a dict of `adv`, `alive`, `flags`
+    "Attacks that should add nothing, each on what the ones before left standing"
+    found = block.piece('around', partial(attack_around, target, block.threat), alive)
+    yield 'around', found
+    if through is None: return
+    attacks = tuple(a for a in block.threat.running(block.n_classes) if a != 'square') or ('apgd-ce',)
+    inside = replace(target, model=Logits(through, block.batch_size), agrees=False)
+    yield 'inside', block.attack(inside, found['alive'], 'inside', replace(block.threat, attacks=attacks))
 
+# %% ../../nbs/evaluate/10_protocols.ipynb #p023
 def attack_of_dice(
     block, # `Block` of a random model
     target, # `Target`
@@ -230,24 +216,32 @@ def network_block(
     strong = block.strongest(target)
     alive, right = found['alive'], predict_right(target.judge, strong['adv'], block.y)
     worst = found['adv'].clone()
-    late = alive & ~right # broken by the strongest image alone
-    worst[late] = strong['adv'][late]
+    _keep_fallen(worst, alive, right, strong['adv'])
     answers = dict(clean=clean, undefended=alive, oblivious=alive, adaptive=alive & right)
     images = dict(adv=found['adv'], strong=strong['adv'], worst=worst)
     out = dict(answers, **images, left=found['left'], extra={}, flags=found['flags'] + strong['flags'])
     return _with_more(out, block, target, _inside(net, parts)) if adaptive else out
 
+def _keep_fallen(worst, before, after, adv):
+    "Put the images that one more attack broke among the worst ones; how many there are"
+    new = before & ~after
+    worst[new] = adv[new]
+    return int(new.sum())
+
 def _with_more(out, block, target, through):
     "The results of a block with what dice and challengers find on what is left"
-    alive, flags = out['adaptive'], out['flags']
+    alive, extra = out['adaptive'], {}
+    flags = list(out['flags'])
     if block.draws:
         found = attack_of_dice(block, target, alive)
-        out['worst'][alive & ~found['alive']] = found['adv'][alive & ~found['alive']]
-        alive, flags = found['alive'], flags + found['flags']
-    more = challengers(block, target, alive, through)
-    new = alive & ~more['alive']
-    out['worst'][new] = more['adv'][new]
-    return dict(out, adaptive=more['alive'], extra=more['extra'], flags=flags + more['flags'])
+        _keep_fallen(out['worst'], alive, found['alive'], found['adv'])
+        alive = found['alive']
+        flags += found['flags']
+    for name,found in challengers(block, target, alive, through):
+        extra[name] = _keep_fallen(out['worst'], alive, found['alive'], found['adv'])
+        alive = found['alive']
+        flags += found['flags']
+    return dict(out, adaptive=alive, extra=extra, flags=flags)
 
 # %% ../../nbs/evaluate/10_protocols.ipynb #c092
 def straight_through(

@@ -17,9 +17,8 @@ from .backward import hidden_parts, keeps_shape
 from .chance import added
 from .copies import copied, why_not_copied
 from .plan import check_data, Images, invited, Lineup, named, Plan, rules_for
-from beckman_nb.evaluate.protocols import (
-    Block, check_protocols, defended_block, is_random, MeanOfDraws, network_block, predict_right, right_on,
-    surrogate_block)
+from .protocols import Block, check_protocols, defended_block, is_random, MeanOfDraws
+from .protocols import network_block, predict_right, right_on, surrogate_block
 from .results import fingerprint, make_row, Robustness, versions
 from .trust import batch_finding, gradient_findings, memory_finding, mode_finding
 from ..layers import control_defenses, Defended
@@ -98,12 +97,13 @@ def _misled(whole):
 # %% ../../nbs/evaluate/20_robustness.ipynb #r021
 def _looked_at(plan, net, defense, n):
     "What AutoAttack's checks and ours say about one network and defense on its first block"
-    block = replace(plan.block(0, net, defense), threat=plan.rules.threat_of(net, defense))
+    block = plan.block(0, net, defense)
     target = block.target(plan.lineup.composed(net, defense)).model
     x, y = block.x[:n], block.y[:n]
     with seeded(plan.rules.threat.seed, x.device):
         return autoattack_checks(target, x, y, block.threat.version) + gradient_check(target, x, y)
 
+# %% ../../nbs/evaluate/20_robustness.ipynb #r122
 LOOKED_AT, QUICK_LOOKED_AT = 32, 16 # images of the first block whose gradients and answers are tested
 
 def _trusted(plan, net, defense, ends):
@@ -132,6 +132,7 @@ def _answers(block, whole, x, near):
     return [mode_finding(one.model, near), batch_finding(one.model, block.x),
             memory_finding(two.model, one.judge, x, near)]
 
+# %% ../../nbs/evaluate/20_robustness.ipynb #r124
 CHALLENGERS = dict(around='the mean gradient around each image', others='images made for the others',
                    inside='other backward passes inside the network') # and what a sentence calls them
 
@@ -146,6 +147,7 @@ def _challenged(whole):
                                'which the attacks that know better left standing', status, name))
     return flags
 
+# %% ../../nbs/evaluate/20_robustness.ipynb #r126
 def _flags(plan, net, defense, whole, ends):
     "Everything that should make a reader of one network and defense suspicious"
     n = len(whole['clean'])
@@ -376,8 +378,7 @@ def robustness(
 def _some(names, argument):
     "Names of attacks, `()` for all of them; `ValueError` for an empty list, which would attack nothing"
     if names is None: return ()
-    names = (names,) if isinstance(names, str) else tuple(names)
-    if names: return names
+    if _names(names): return _names(names)
     raise ValueError(f'{argument}: expected at least one attack, or None for all of them, got none')
 
 def _names(o): return (o,) if isinstance(o, str) else tuple(o)

@@ -29,6 +29,12 @@ def resolution(
         if torch.equal(logits.to(dtype).to(logits.dtype), logits): return torch.finfo(dtype).eps
     return torch.finfo(torch.float32).eps
 
+def rounding(
+    logits # float32, (B,K)
+): # (B,), float64
+    "Differences of logits, image by image, that say nothing"
+    return 16*resolution(logits)*logits.abs().amax(1).double()
+
 def steepest(
     g, # gradients (B,C,H,W)
     norm # 'Linf', 'L2' or 'L1'
@@ -41,6 +47,7 @@ def steepest(
     d = torch.zeros_like(flat).scatter(1, top, flat.gather(1, top).sign()/top.shape[1])
     return d.view_as(g)
 
+# %% ../../nbs/evaluate/09_trust.ipynb #c122
 @dataclass
 class Probe:
     "A model at some images, and how it is asked"
@@ -51,7 +58,7 @@ class Probe:
 
     def __post_init__(self):
         logits = self.logits(self.x)
-        self.noise = 16*resolution(logits)*logits.abs().amax(1).double()
+        self.noise = rounding(logits)
         self.g = input_gradient(self.model, self.x, lambda out: margin(out, self.y))
 
     def logits(self, x):
@@ -104,7 +111,7 @@ def jumps(
     "Ways on which the margin jumps"
     def value(t):
         with torch.no_grad(): logits = model(a + t.to(a.dtype).view(-1, 1, 1, 1)*(b - a))
-        return margin(logits, y).double(), 16*resolution(logits)*logits.abs().amax(1).double()
+        return margin(logits, y).double(), rounding(logits)
     ts = torch.linspace(0, 1, pieces + 1, dtype=torch.float64, device=a.device)
     values, noises = zip(*(value(t.expand(len(a))) for t in ts))
     v = torch.stack(values)
@@ -123,27 +130,27 @@ def jumps(
 def mode_answers(
     model, # images to logits
     x # images (B,C,H,W)
-): # dict of a way of asking to logits
+): # list of logits, the first ones without a gradient
     "The same images, asked about in four ways"
-    with torch.no_grad(): ways = {'without a gradient': model(x)}
+    with torch.no_grad(): plainly = model(x)
     with torch.enable_grad():
-        ways['gradients on'] = model(x.detach())
-        ways['with a gradient'] = model(x.detach().clone().requires_grad_())
-        ways['on the way'] = model(1*x.detach().clone().requires_grad_())
-    return {way: logits.detach() for way,logits in ways.items()}
+        wanted = x.detach().clone().requires_grad_()
+        others = [model(x.detach()), model(wanted), model(1*wanted)] # 1*: the result of a computation
+    return [plainly, *(logits.detach() for logits in others)]
 
 def mode_finding(
     model, # images to logits
     x # images (B,C,H,W)
 ): # entry of `checked`
     "Logits do not depend on whether a gradient is wanted"
-    first, *others = mode_answers(model, x).values()
+    first, *others = mode_answers(model, x)
     flips, far = map(max, zip(*(answers_apart(first, other) for other in others)))
     status = 'fail' if flips or far > SAME else 'pass'
     text = f'with and without a gradient: {flips} of {len(x)} answers differ, '
     text += f'logits by {far:.1g} of the largest'
     return checked('gradient mode', status, text, changed=flips, largest=far, n=len(x))
 
+# %% ../../nbs/evaluate/09_trust.ipynb #c142
 def batch_finding(
     model, # images to logits
     x, # images (B,C,H,W): a whole block
@@ -162,6 +169,7 @@ def batch_finding(
     text += f'logits by {far:.1g} of the largest'
     return checked('batch size', status, text, changed=flips, largest=far, n=n)
 
+# %% ../../nbs/evaluate/09_trust.ipynb #c144
 def memory_finding(
     asked, # a copy of the model; it is asked about `x` first
     fresh, # a model that has seen nothing

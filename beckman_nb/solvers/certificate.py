@@ -12,9 +12,8 @@ import torch
 from numba import njit
 from torch import Tensor
 from ..program.beckman import BeckmanParams
-from beckman_nb.solvers.closed_form import (
-    edge_mask, exact_average, FAST, fill_plane, flat_planes, load_plane, multiplier_plane, pack_prices,
-    run_threads)
+from .closed_form import edge_mask, exact_average, FAST, fill_plane, flat_planes
+from .closed_form import load_plane, multiplier_plane, pack_prices, run_threads
 from .kernels import entry_kernel
 
 # %% ../../nbs/solvers/45_certificate.ipynb #c040
