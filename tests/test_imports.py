@@ -13,7 +13,7 @@ FLOORS = [
     ['program'],
     ['solvers'],
     ['runs', 'jobs', 'stats', 'tables', 'threat'],
-    ['barycenter', 'marginals'],
+    ['barycenter', 'distance', 'marginals'],
     ['layers', 'lowpass'],
     ['files', 'data', 'models', 'checkpoints'],
     ['ball'],
@@ -26,7 +26,7 @@ FLOORS = [
     ['studies'],
     ['__main__']]
 SOLVER = (  # torch and what compiles, nothing else
-    'program', 'solvers', 'barycenter', 'marginals', 'layers', 'lowpass')
+    'program', 'solvers', 'barycenter', 'distance', 'marginals', 'layers', 'lowpass')
 TORCH_ONLY = SOLVER + (  # run where fastai is missing
     'runs', 'jobs', 'stats', 'tables', 'threat', 'files', 'models', 'checkpoints', 'ball', 'noise',
     'smoothing',

@@ -39,6 +39,17 @@ class Problem:
         "The same problem for some of the images"
         return Problem(self.views[:, which], self.weights[:, which], self.params)
 
+    def zero(self) -> Tensor: # `(B,)` float64: an objective below it is 0
+        "What counts as nothing, image by image"
+        return zero_level(self.views, self.params, self.weights)
+
+    def blank(self) -> 'Solution': # with room for every image, still to be filled
+        "An empty solution"
+        p = self.views
+        flow = p.new_empty((*p.shape[:3], 2, *p.shape[3:]))
+        image, multipliers = p.new_empty(p.shape[1:]), p.new_empty(p.shape) # both contiguous
+        return Solution(image, flow, multipliers, *blank_judgement(p.shape[1], p.device))
+
     def __len__(self): return self.views.shape[1]
 
 # %% ../../nbs/solvers/00_loop.ipynb #e009
@@ -153,21 +164,17 @@ def eased_price(flow, problem, primal, share):
     return (price*(1 - ease.clamp(max=.01))).to(flow)[:, None].repeat(1, flow.shape[2])
 
 # %% ../../nbs/solvers/00_loop.ipynb #e014
-def _blank(problem):
-    "A solution with room for every image, still to be filled"
-    p = problem.views
-    flow = p.new_empty((*p.shape[:3], 2, *p.shape[3:]))
-    def per_image(dtype): return p.new_empty(p.shape[1], dtype=dtype)
+def blank_judgement(count, device):
+    "Room for gap, objective, iterations and `converged` of so many images"
+    def per_image(dtype): return torch.empty(count, dtype=dtype, device=device)
     gap, primal = per_image(torch.float64), per_image(torch.float64)
-    iters, converged = per_image(torch.int64), per_image(torch.bool)
-    image, multipliers = p.new_empty(p.shape[1:]), p.new_empty(p.shape)   # contiguous, whatever the views are
-    return Solution(image, flow, multipliers, gap, primal, iters, converged)
+    return gap, primal, per_image(torch.int64), per_image(torch.bool)
 
 def _solve_piece(make, problem, limits, init, found, first):
     "Solve one piece of a batch into `found`, from image `first` on"
     iteration, done = make(problem, limits, init), 0
-    zero = zero_level(problem.views, problem.params, problem.weights)
-    index = first + torch.arange(len(problem), device=problem.views.device)
+    zero = problem.zero()
+    index = first + torch.arange(len(problem), device=zero.device)
     while True:
         gap, primal = iteration.certify()
         good = relative(gap, primal, zero) <= limits.tol
@@ -195,7 +202,7 @@ def solve(make: Callable, # function of a problem, limits and a start that retur
          ) -> Solution: # with the true gap of every image, converged or not
     "Iterate, certify, drop what is done: the loop of every solver"
     if init is not None: starting_point(problem, init)
-    found = _blank(problem)
+    found = problem.blank()
     for first in range(0, len(problem), piece or len(problem)):
         some = slice(first, first + (piece or len(problem)))
         start = None if init is None else start_of(init, some)
