@@ -147,6 +147,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                      'beckman_nb.distance._balanced': ('distance.html#_balanced', 'beckman_nb/distance.py'),
                                      'beckman_nb.distance._check_pair': ('distance.html#_check_pair', 'beckman_nb/distance.py'),
                                      'beckman_nb.distance._check_prices': ('distance.html#_check_prices', 'beckman_nb/distance.py'),
+                                     'beckman_nb.distance._solved': ('distance.html#_solved', 'beckman_nb/distance.py'),
                                      'beckman_nb.distance.beckman_distance': ('distance.html#beckman_distance', 'beckman_nb/distance.py')},
             'beckman_nb.evaluate.adapt': { 'beckman_nb.evaluate.adapt.FromFunction': ( 'evaluate/adapt.html#fromfunction',
                                                                                        'beckman_nb/evaluate/adapt.py'),

@@ -9,11 +9,12 @@ __all__ = ['DistanceResult', 'beckman_distance']
 import math
 import warnings
 import torch
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Real
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from .program.beckman import relative
-from .program.inputs import check_batch, check_limits
+from .program.inputs import check_batch, check_limits, is_traced
 from .solvers.choose import ConvergenceWarning
 from .solvers.transport import Change, transport_splitting
 
@@ -21,10 +22,10 @@ from .solvers.transport import Change, transport_splitting
 @dataclass
 class DistanceResult:
     "Distances of a batch, each with its certificate"
-    value: Tensor # `(B,)` float64, an upper bound that is attained; differentiable in both images
+    value: Tensor # `(B,)` float64: what the flow found costs, so never below the distance; differentiable in both images
     gap: Tensor # `(B,)` float64: the best possible cost is at most this much smaller
     iters: Tensor # `(B,)` int64: iterations spent
-    converged: Tensor # `(B,)` bool: gap at most `tol` of the value
+    converged: Tensor # `(B,)` bool: gap at most `tol` of the value, or both 0 up to float64's rounding of the images
     multipliers: Tensor # d, `(B,C,H,W)`: the gradient of the value by the second image
     flow: Tensor=None # m, `(B,C,2,H,W)`, on request; light moves from `a` to `b` along -m
     residual: Tensor=None # r, `(B,C,H,W)`, on request: what is created, or destroyed where it is negative
@@ -41,6 +42,7 @@ def _check_pair(a, b):
     "Refuse what are not two batches of one shape, of finite numbers"
     for name, t in dict(a=a, b=b).items():
         check_batch(t, name)
+        if is_traced(t): raise ValueError(f'{name}: expected a plain tensor, got one inside torch.func')
         if t.dtype not in (torch.float32, torch.float64):
             raise ValueError(f"{name}: expected float32 or float64, got {t.dtype}")
         if not t.detach().isfinite().all(): raise ValueError(f"{name}: expected finite numbers, got others")
@@ -51,8 +53,9 @@ def _check_pair(a, b):
 
 def _check_prices(lam, mu, norm):
     "Refuse prices that are no prices, and unknown norms"
-    if not 0 < lam < math.inf: raise ValueError(f"lam: expected a finite price > 0, got {lam!r}")
-    if not mu > 0: raise ValueError(f"mu: expected a price > 0, or infinity, got {mu!r}")
+    def price(p): return isinstance(p, Real) and p > 0
+    if not (price(lam) and lam < math.inf): raise ValueError(f"lam: expected a finite price > 0, got {lam!r}")
+    if not price(mu): raise ValueError(f"mu: expected a price > 0, or infinity, got {mu!r}")
     if norm not in ('l1', 'l2'): raise ValueError(f"norm: expected 'l1' or 'l2', got {norm!r}")
 
 def _balanced(f, mass, dtype):
@@ -79,7 +82,24 @@ class _Envelope(torch.autograd.Function):
         g = (upstream.to(d)[:, None, None, None]*d)
         return -g, g, None, None
 
-# %% ../nbs/21_distance.ipynb #d012
+# %% ../nbs/21_distance.ipynb #d013
+def _solved(a, b, given, kind, limits, dtype):
+    "The cheapest transport of float64 images, that came in the type `given`, iterated in `dtype`"
+    lam, mu, norm = kind
+    largest = torch.maximum(a.abs(), b.abs()).amax((1, 2, 3), keepdim=True).clamp(min=1e-300)
+    a, b = a/largest, b/largest
+    f, mass = b - a, (a.abs() + b.abs()).sum((-1, -2))
+    if mu == math.inf: f = _balanced(f, mass, given)
+    unit = f.abs().amax((1, 2, 3), keepdim=True)
+    unit = torch.where(unit > 0, unit, 1.)
+    level = torch.finfo(f.dtype).eps*min(1., mu/lam)*mass.sum(1)/unit.flatten()
+    found = transport_splitting(Change(f/unit, level, 1., mu/lam, norm, dtype), **limits)
+    unit = unit*largest
+    price = lam*unit.flatten()
+    return replace(found, flow=unit[..., None]*found.flow, residual=unit*found.residual,
+                   multipliers=lam*found.multipliers, gap=price*found.gap, primal=price*found.primal)
+
+# %% ../nbs/21_distance.ipynb #d014
 def beckman_distance(a: Tensor, # images `(B,C,H,W)`, finite, float32 or float64
                      b: Tensor, # others like `a`; of the same mass in each channel if `mu` is infinite
                      lam: float=1., # price of moving one unit of mass by one pixel, > 0
@@ -94,11 +114,8 @@ def beckman_distance(a: Tensor, # images `(B,C,H,W)`, finite, float32 or float64
     _check_prices(lam, mu, norm)
     check_limits(tol, max_iters)
     dtype = torch.float64 if tol < 1e-5 else a.dtype
-    start, end = a.detach().double(), b.detach().double()
-    f, mass = end - start, (start.abs() + end.abs()).sum((-1, -2))
-    if mu == math.inf: f = _balanced(f, mass, a.dtype)
-    level = torch.finfo(a.dtype).eps*min(lam, mu)*mass.sum(1)
-    found = transport_splitting(Change(f, level, float(lam), float(mu), norm, dtype), tol, max_iters)
+    found = _solved(a.detach().double(), b.detach().double(), a.dtype, (float(lam), float(mu), norm),
+                    dict(tol=tol, max_iters=max_iters), dtype)
     if not found.converged.all():
         worst, left = relative(found.gap, found.primal).max(), int((~found.converged).sum())
         warnings.warn(f"{left} of {len(a)} distances did not reach tol={tol:g} within max_iters={max_iters}; "
