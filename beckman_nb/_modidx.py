@@ -1376,6 +1376,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                              'beckman_nb/solvers/transport.py'),
                                               'beckman_nb.solvers.transport.Change.part': ( 'solvers/transport.html#change.part',
                                                                                             'beckman_nb/solvers/transport.py'),
+                                              'beckman_nb.solvers.transport.Change.potential': ( 'solvers/transport.html#change.potential',
+                                                                                                 'beckman_nb/solvers/transport.py'),
                                               'beckman_nb.solvers.transport.Change.zero': ( 'solvers/transport.html#change.zero',
                                                                                             'beckman_nb/solvers/transport.py'),
                                               'beckman_nb.solvers.transport.Potential': ( 'solvers/transport.html#potential',

@@ -10,7 +10,7 @@ import math
 import torch
 from collections import namedtuple
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property
 from torch import Tensor
 from ..program.cosine import cosine_modes, laplacian
 from ..program.grid import difference, divergence
@@ -26,6 +26,9 @@ class Change:
     mu: float # creating or destroying one unit of mass, > 0, may be infinite
     norm: str # 'l2' or 'l1'
     dtype: torch.dtype # to iterate in
+
+    @cached_property
+    def potential(self): return Potential(self.amount)
 
     def zero(self): return self.level
 
@@ -73,7 +76,7 @@ def judged(change, flow, prices):
     f, m = change.amount, flow.double()
     r = f - divergence(m)
     if change.mu == math.inf:
-        m = m - difference(Potential(f)(r))
+        m = m - difference(change.potential(r))
         r = torch.zeros_like(r)
     cost = change.lam*lengths(m, change.norm).sum((-1, -2, -3))
     if change.mu < math.inf: cost = cost + change.mu*r.abs().sum((-1, -2))
