@@ -7,16 +7,16 @@ __all__ = ['DistanceResult', 'beckman_distance']
 
 # %% ../nbs/21_distance.ipynb #d003
 import math
-import warnings
 import torch
 from dataclasses import dataclass, replace
 from numbers import Real
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from .program.beckman import relative
-from .program.inputs import check_batch, check_limits, is_traced
-from .solvers.choose import ConvergenceWarning
-from .solvers.transport import Change, transport_splitting
+from .program.inputs import check_batch, is_traced
+from .solvers.choose import solve_transport, warn_unfinished
+from .solvers.loop import Limits
+from .solvers.transport import Change
 
 # %% ../nbs/21_distance.ipynb #d007
 @dataclass
@@ -93,7 +93,8 @@ def _solved(a, b, given, kind, limits, dtype):
     unit = f.abs().amax((1, 2, 3), keepdim=True)
     unit = torch.where(unit > 0, unit, 1.)
     level = torch.finfo(f.dtype).eps*min(1., mu/lam)*mass.sum(1)/unit.flatten()
-    found = transport_splitting(Change(f/unit, level, 1., mu/lam, norm, dtype), **limits)
+    change = Change(f/unit, level, mu/lam, norm, dtype)
+    found = solve_transport(change, tol=limits.tol, max_iters=limits.max_iters)
     unit = unit*largest
     price = lam*unit.flatten()
     return replace(found, flow=unit[..., None]*found.flow, residual=unit*found.residual,
@@ -112,14 +113,10 @@ def beckman_distance(a: Tensor, # images `(B,C,H,W)`, finite, float32 or float64
     "What it costs to turn one image into another by moving light, and creating it"
     _check_pair(a, b)
     _check_prices(lam, mu, norm)
-    check_limits(tol, max_iters)
+    limits, exact = Limits(tol, max_iters), (a.detach().double(), b.detach().double())
     dtype = torch.float64 if tol < 1e-5 else a.dtype
-    found = _solved(a.detach().double(), b.detach().double(), a.dtype, (float(lam), float(mu), norm),
-                    dict(tol=tol, max_iters=max_iters), dtype)
-    if not found.converged.all():
-        worst, left = relative(found.gap, found.primal).max(), int((~found.converged).sum())
-        warnings.warn(f"{left} of {len(a)} distances did not reach tol={tol:g} within max_iters={max_iters}; "
-                      f"their largest relative gap is {worst:.1e}", ConvergenceWarning)
+    found = _solved(*exact, a.dtype, (float(lam), float(mu), norm), limits, dtype)
+    warn_unfinished(found, len(a), limits, 'distances')
     d = found.multipliers.to(a.dtype)
     value = _Envelope.apply(a, b, found.primal, d)
     result = DistanceResult(value, found.gap, found.iters, found.converged, d)

@@ -19,6 +19,7 @@ from .adjoint import ImplicitBarycenter, unrolled
 from .loop import start_of
 from .pdhg import pdhg
 from .splitting import splitting
+from .transport import transport_splitting
 
 # %% ../../nbs/solvers/80_choose.ipynb #c012
 MISSING = set()   # kinds of compiled solvers that cannot be had here
@@ -92,17 +93,18 @@ class Options:
         check_limits(self.tol, self.max_iters)
 
 # %% ../../nbs/solvers/80_choose.ipynb #c016
-class ConvergenceWarning(RuntimeWarning): "Some barycenters did not reach the tolerance"
+class ConvergenceWarning(RuntimeWarning): "Some solutions did not reach the tolerance"
 
 _MOVES = ("method: 'analytic' is not optimal for some of these images, as mass may move at these prices; "
           "'auto' iterates on them, and `gap` says how far from optimal each is")
 
-def _warn(solution, total, options):
+def warn_unfinished(solution, total, limits, what='barycenters'):
     "Say which limit was reached first, and how far from optimal the worst image may be"
     still = ~solution.converged
+    if not still.any(): return
     worst = relative(solution.gap[still], solution.primal[still]).max()
-    limits = f"tol={options.tol:g} within max_iters={options.max_iters}"
-    warnings.warn(f"{int(still.sum())} of {total} barycenters did not reach {limits}; "
+    said = f"tol={limits.tol:g} within max_iters={limits.max_iters}"
+    warnings.warn(f"{int(still.sum())} of {total} {what} did not reach {said}; "
                   f"their largest relative gap is {worst:.1e}", ConvergenceWarning)
 
 def _closed_first(p, weights, params, method):
@@ -126,7 +128,7 @@ def solve_barycenter(p, weights, params, options, init=None, adjoint_iters=5000,
     if init is not None and some: init = start_of(init, rest)
     solver = SOLVERS.get(options.method, _fused)
     solution, name = solver(views, params, w, tol=options.tol, max_iters=options.max_iters, init=init)
-    if not solution.converged.all(): _warn(solution, p.shape[1], options)
+    warn_unfinished(solution, p.shape[1], options)
     if unroll and torch.is_grad_enabled() and (views.requires_grad or w.requires_grad):
         solved = unrolled(views, w, params, solution, unroll)
     else: solved = ImplicitBarycenter.apply(views, w, params, solution, adjoint_iters)
@@ -147,3 +149,10 @@ def still_gap(p, params, weights, q):
         return duality_gap(p, flow, x, q, d, params, weights)
     def compiled(): return _module('certificate').compiled_gap(p, q, params, weights)
     return with_compiled('numba', compiled, reference) if p.device.type == 'cpu' else reference()
+
+# %% ../../nbs/solvers/80_choose.ipynb #h002
+def solve_transport(change, **limits):
+    "The cheapest transport that makes a change, by what can be had for its device"
+    def reference(): return transport_splitting(change, **limits)
+    def compiled(): return _module('transport_cpu').cpu_transport(change, **limits)
+    return with_compiled('numba', compiled, reference) if change.amount.device.type == 'cpu' else reference()

@@ -22,8 +22,7 @@ class Change:
     "A batch of differences of images, and what they are made at"
     amount: Tensor # b - a, `(B,C,H,W)`, float64; of mean 0 in each channel if `mu` is infinite
     level: Tensor # `(B,)` float64: a cost below it is 0
-    lam: float # moving one unit of mass by one pixel, > 0
-    mu: float # creating or destroying one unit of mass, > 0, may be infinite
+    mu: float # creating or destroying one unit of mass costs this many times what moving it by a pixel does, > 0, may be infinite
     norm: str # 'l2' or 'l1'
     dtype: torch.dtype # to iterate in
 
@@ -69,6 +68,29 @@ class Potential:
         modes = self.rows.T @ e @ self.columns
         return self.rows @ (modes/stiff.masked_fill(stiff == 0, math.inf)) @ self.columns.T
 
+
+# %% ../../nbs/solvers/75_transport.ipynb #d009a
+def _running(d, dim):
+    "The largest function below `d` whose steps along one axis are at most 1"
+    at = torch.arange(d.shape[dim], device=d.device, dtype=d.dtype)
+    at = at.view(-1, *[1]*(-1 - dim))
+    ahead = (d - at).cummin(dim).values + at
+    return ((ahead + at).flip(dim).cummin(dim).values).flip(dim) - at
+
+def answer(f, d, mu):
+    "The largest feasible multipliers that are not above `d` where `f` is negative"
+    most = _running(_running(d.masked_fill(f >= 0, math.inf), -2), -1).clamp(max=mu)
+    return most.masked_fill(most.isinf(), 0.) # nothing is lost anywhere
+
+def feasible(change, prices):
+    "Multipliers within all bounds, from any"
+    d, f = prices.clamp(-change.mu, change.mu), change.amount
+    if change.norm == 'l1': return -answer(-f, -answer(f, d, change.mu), change.mu)
+    steepest = lengths(difference(d), 'l2').amax((-1, -2, -3))
+    return d/steepest.clamp(min=1)[..., None, None]
+
+
+# %% ../../nbs/solvers/75_transport.ipynb #d009b
 Judged = namedtuple('Judged', 'cost value flow residual prices')
 
 def judged(change, flow, prices):
@@ -78,11 +100,9 @@ def judged(change, flow, prices):
     if change.mu == math.inf:
         m = m - difference(change.potential(r))
         r = torch.zeros_like(r)
-    cost = change.lam*lengths(m, change.norm).sum((-1, -2, -3))
+    cost = lengths(m, change.norm).sum((-1, -2, -3))
     if change.mu < math.inf: cost = cost + change.mu*r.abs().sum((-1, -2))
-    d = prices.double().clamp(-change.mu, change.mu)
-    steepest = lengths(difference(d), change.norm).amax((-1, -2, -3))
-    d = d/(steepest/change.lam).clamp(min=1)[..., None, None]
+    d = feasible(change, prices.double())
     return Judged(cost, (d*f).sum((-1, -2)), m, r, d)
 
 # %% ../../nbs/solvers/75_transport.ipynb #d012
@@ -96,62 +116,79 @@ def ratio(up, down, old, most=4.):
     new = torch.where(moved, up/down.clamp(min=torch.finfo(down.dtype).tiny), old)
     return torch.minimum(torch.maximum(new, old/most), old*most)
 
+
+# %% ../../nbs/solvers/75_transport.ipynb #d012a
+class Schedule:
+    "Epochs: how long each is, and whether the weights change between them"
+    relax, growth = 1.8, 1.3
+    def __init__(self, problem, tol, slack=.5, first=10):
+        self.fixed = problem.norm == 'l2' and problem.mu == math.inf
+        scaled = problem.norm == 'l2'   # multipliers are made feasible at the price of their longest slope
+        self.bound = 1 - slack*tol if scaled else 1.
+        self.length, self.count = first, 0
+
+    @property
+    def over(self): return self.count >= self.length
+
+    def turn(self): self.length, self.count = int(self.growth*self.length), 0
+
+def first_weights(problem):
+    "Weights a and c `(B,C)` to begin with, from the flow of the potential"
+    f = problem.amount.to(problem.dtype)
+    c = f.new_full(f.shape[:2], 0. if problem.mu == math.inf else .1)
+    moved = lengths(difference(Potential(f)(f, c[..., None, None])), 'l2').mean((-1, -2, -3))
+    start = .5 if problem.norm == 'l2' else 1.5
+    return start/moved.clamp(min=1e-12), c
+
+
+# %% ../../nbs/solvers/75_transport.ipynb #d012b
 Point = namedtuple('Point', 'z h flow prices created')
 
 class TransportSplitting(Iteration):
     "Douglas–Rachford splitting in epochs, with an exact projection"
-    def __init__(self, problem, limits, init=None, slack=.5, relax=1.8, first=20, growth=1.3):
-        self.problem = problem
-        self.relax, self.growth = relax, growth
+    def __init__(self, problem, limits, init=None):
+        self.problem, self.schedule = problem, Schedule(problem, limits.tol)
         self.f = f = problem.amount.to(problem.dtype)
         self.solve = Potential(f)
-        self.fixed = problem.norm == 'l2' and problem.mu == math.inf
-        self.c = f.new_full((*f.shape[:2], 1, 1), 0. if problem.mu == math.inf else .1)
-        moved = lengths(difference(self.solve(f, self.c)), 'l2').mean((-1, -2, -3))
-        start = .5 if problem.norm == 'l2' else 1.5
-        self.a = (start*problem.lam/moved.clamp(min=1e-12*problem.lam))[..., None, None]
-        self.bound = problem.lam*(1 - slack*limits.tol)
+        self.a, self.c = (t[..., None, None] for t in first_weights(problem))
         still = f.new_zeros(*f.shape[:2], 2, *f.shape[2:])
         zero = torch.zeros_like(f)
         self.now = self.origin = Point(zero, still, still, zero, zero)
-        self.sums, self.count = None, 0
-        self.length = first   # iterations of this epoch
+        self.sums = None
 
     def advance(self, steps):
-        for _ in range(steps):
-            self._step()
-            if self.count >= self.length: self._turn()
+        if self.schedule.over: self._turn()
+        for _ in range(steps): self._step()
+        self.schedule.count += steps
 
     def _step(self):
         z, h = self.now[:2]
         mu, c = self.problem.mu, self.c
+        bound, relax = self.schedule.bound, self.schedule.relax
         y = z.clamp(-mu, mu)
         length = lengths(h, self.problem.norm)
-        g = h*(self.bound/length.clamp(min=self.bound))
+        g = h*(bound/length.clamp(min=bound))
         d = self.solve(self.a*self.f + c*(2*y - z) - divergence(2*g - h), c)
         flow, created = (g - h)/self.a[..., None], c*(z - y)/self.a
-        after = Point(z + self.relax*(d - y), h + self.relax*(difference(d) - g), flow, d, created)
+        after = Point(z + relax*(d - y), h + relax*(difference(d) - g), flow, d, created)
         self.now = after
         self.sums = after if self.sums is None else Point(*map(torch.add, self.sums, after))
-        self.count += 1
 
-    def _mean(self): return self.now if self.sums is None else Point(*(t/self.count for t in self.sums))
+    def _mean(self):
+        return self.now if self.sums is None else Point(*(t/self.schedule.count for t in self.sums))
 
-    def _better(self):
-        "The point or the mean of the epoch, whichever has the smaller gap, channel by channel"
-        points = self.now, self._mean()
-        ends = [judged(self.problem, p.flow, p.prices) for p in points]
-        mean = (ends[1].cost - ends[1].value) < (ends[0].cost - ends[0].value)
-        def choose(a, b): return torch.where(mean.view(*mean.shape, *[1]*(a.ndim - 2)), b, a)
-        return Point(*map(choose, *points)), Judged(*map(choose, *ends))
+    def _better(self, now, mean):
+        "The one or the other, channel by channel, whichever has the smaller gap"
+        def choose(a, b): return torch.where(self.mean.view(*self.mean.shape, *[1]*(a.ndim - 2)), b, a)
+        return type(now)(*map(choose, now, mean))
 
     def _turn(self):
-        "Begin an epoch: at the better of two points, with weights from what was travelled"
-        now, _ = self._better()
-        if not self.fixed: now = self._reweighted(now)
+        "Begin an epoch: at the point or the mean of the last one, with weights from what was travelled"
+        now = self._better(self.now, self._mean())
+        if not self.schedule.fixed: now = self._reweighted(now)
         self.now = self.origin = now
-        self.sums, self.count = None, 0
-        self.length = int(self.growth*self.length)
+        self.sums = None
+        self.schedule.turn()
 
     def _reweighted(self, now):
         "The same flow and prices under new weights"
@@ -170,7 +207,9 @@ class TransportSplitting(Iteration):
         return now._replace(h=h, z=prices + new/weight*(now.z - prices))
 
     def certify(self):
-        _, self.found = self._better()
+        now, mean = (judged(self.problem, p.flow, p.prices) for p in (self.now, self._mean()))
+        self.mean = mean.cost - mean.value < now.cost - now.value
+        self.found = self._better(now, mean)
         cost, value = self.found.cost.sum(1), self.found.value.sum(1)
         return (cost - value).clamp(min=0), cost
 
@@ -181,6 +220,7 @@ class TransportSplitting(Iteration):
     def keep(self, stay):
         self.problem, self.f = self.problem.part(stay), self.f[stay]
         self.a, self.c = self.a[stay], self.c[stay]
+        self.mean = self.mean[stay]
         self.now, self.origin = (Point(*(t[stay] for t in p)) for p in (self.now, self.origin))
         if self.sums is not None: self.sums = Point(*(t[stay] for t in self.sums))
 
