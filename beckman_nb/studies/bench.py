@@ -26,6 +26,7 @@ from ..solvers.closed_form import compiled_analytic
 from ..solvers.cpu import cpu_pdhg
 from ..solvers.pdhg import pdhg
 from ..solvers.splitting import splitting
+from .distances import bench_distance
 from .measure import as_table, bench_row, cpu_seconds, median_seconds, natural_images, race
 from .measure import race_row, share_of_others, thread_counts, two_views
 from .peers import peer_rows, published_scheme
@@ -258,7 +259,7 @@ def plot_bench_curves(
 # %% ../../nbs/studies/40_bench.ipynb #c054
 PARTS = dict(analytic=bench_analytic, iterations=bench_same_iterations, transport=bench_transport,
              published=bench_published, grids=bench_iterations, batches=bench_batches, memory=bench_memory,
-             imports=bench_import, cuda=bench_cuda)
+             imports=bench_import, distance=bench_distance, cuda=bench_cuda)
 
 def _processor():
     "The name of the processor, or its architecture at least"
