@@ -82,9 +82,11 @@ class BeckmanBarycenter(nn.Module):
 
     def forward(self, x):
         through = self.backward_mode == 'identity'
-        with torch.autocast(x.device.type, enabled=False):
-            with torch.set_grad_enabled(torch.is_grad_enabled() and not through):
-                q = self._solve(self.views(x))
+        if is_recorded(): q = self._solve(self.views(x)) # a recording cannot hold the two modes below
+        else:
+            with torch.autocast(x.device.type, enabled=False):
+                with torch.set_grad_enabled(torch.is_grad_enabled() and not through):
+                    q = self._solve(self.views(x))
         q = q.to(x.dtype)
         return q.detach() + (x - x.detach()) if through else q
 

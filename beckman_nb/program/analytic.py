@@ -18,7 +18,7 @@ from .inputs import check_marginals, check_weights, is_recorded
 def _slopes(t, p, w, params, pbar, ends):
     "f' at `t`, saturated views counted exactly"
     total = params.theta + (params.kappa*(t - pbar) if params.kappa else 0.)
-    for pi, wi, (low, high) in zip(p, w, ends):
+    for pi, wi, (low, high) in zip(p.unbind(), w.unbind(), ends):
         linear = params.rho*(t - pi)
         force = torch.where(t >= high, params.mu, torch.where(t <= low, -params.mu, linear))
         total = total + wi*force
@@ -28,7 +28,7 @@ def _bracket(p, w, params):
     "Last knot where f' < 0, first one where it is not, with f' there; f' at 0 and 1; the breakpoints"
     reach = params.mu/params.rho
     pbar = (w*p).sum(0)/w.sum(0) if params.kappa else None
-    ends = [(pi - reach, pi + reach) for pi in p]
+    ends = [(pi - reach, pi + reach) for pi in p.unbind()]
     def slope(t): return _slopes(t, p, w, params, pbar, ends)
     nil = 8*torch.finfo(p.dtype).eps*(params.theta + params.mu*w.sum(0))
     left, right = torch.zeros_like(p[0]), torch.ones_like(p[0])
@@ -89,7 +89,7 @@ def _by_its_piece(p, w, params):
     pull = -params.theta
     if params.kappa: pull = pull + params.kappa*(w*p).sum(0)/w.sum(0)
     slope = params.kappa
-    for pi, wi, (low, high) in zip(p, w, ends):
+    for pi, wi, (low, high) in zip(p.unbind(), w.unbind(), ends):
         active = (low <= left) & (high >= right)
         most = torch.full_like(pi, params.mu)
         pull = pull + wi*torch.where(active, params.rho*pi, torch.where(low > left, most, -most))

@@ -68,7 +68,8 @@ def check_weights(weights, # None (1 for each marginal), or `(N,)`, or `(N,B)`: 
     "Weights as one number per marginal and image"
     if weights is None: return marginals.new_ones(marginals.shape[:2])
     n, b = plain_shape(marginals)[:2]
-    w = torch.as_tensor(weights, dtype=marginals.dtype, device=marginals.device)
+    like = dict(dtype=marginals.dtype, device=marginals.device)
+    w = weights.to(**like) if isinstance(weights, Tensor) else torch.as_tensor(weights, **like)
     if plain_shape(w) not in ((n,), (n, b)):
         raise ValueError(f"weights: expected shape ({n},) or ({n}, {b}), got {tuple(w.shape)}")
     if not is_traced(w) and not ((w > 0) & w.isfinite()).all():
