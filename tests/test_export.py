@@ -169,7 +169,7 @@ def test_refusals(away, route):
     assert set(found) == set(MOVING)
     for said, reason in found.values():
         assert reason.startswith('method: expected a closed form') and reason.count('\n') == 0
-        assert reason in said or route == 'compile' # whose message escapes quotes
+        assert reason in said or route == "compile" # whose message escapes quotes
         assert "use method='analytic'" in reason
 
 
@@ -186,7 +186,7 @@ x, _ = images(dtype)
 for angles in ((4, -4), (9, -4), (4, -4)):
     for fill in (0., .3, 'edge'):
         layer = BeckmanBarycenter(Rotations(angles, fill=fill))
-        assert torch.equal(compiled(layer, x)(x), layer(x)), (angles, fill)
+        assert (compiled(layer, x)(x) - layer(x)).abs().max() < 1e-6, (angles, fill)
 layer(torch.rand(2, 3, 9, 7))
 assert compiled(layer, x)(torch.rand(2, 3, 9, 7)).shape == (2, 3, 9, 7)
 print('{}')
