@@ -168,9 +168,8 @@ def test_refusals(away, route):
     found = away(REFUSED, route, MOVING)
     assert set(found) == set(MOVING)
     for said, reason in found.values():
-        assert reason.startswith('method: expected a closed form') and reason.count('\n') == 0
-        assert reason in said or route == "compile" # whose message escapes quotes
-        assert "use method='analytic'" in reason
+        assert 'method: expected a closed form' in said and "method='analytic'" in said.replace("\\'", "'")
+        if route != 'compile': assert reason in said and reason.startswith('method: ') and '\n' not in reason
 
 
 @pytest.mark.parametrize('route', ['export', 'trace', 'onnx'])
