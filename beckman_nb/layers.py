@@ -12,7 +12,7 @@ from torch import nn, Tensor
 from .barycenter import BarycenterResult, beckman_barycenter
 from .marginals import Compose, Rotations, Translations
 from .program.beckman import BeckmanParams
-from .program.inputs import check_count, check_images, check_weights
+from .program.inputs import check_count, check_images, check_weights, is_recorded
 from .solvers.adjoint import check_adjoint_iters
 from .solvers.choose import Options, solve_barycenter
 
@@ -75,17 +75,20 @@ class BeckmanBarycenter(nn.Module):
     ) -> Tensor: # `(N,B,C,H,W)`, >= 0
         "Checked views of a batch, in at least single precision"
         x = check_images(x)
-        if type(x) is not Tensor: x = x.as_subclass(Tensor) # fastai's images do not take part in all of torch
+        plain = type(x) is Tensor or is_recorded() # fastai's images do not take part in all of torch
+        if not plain: x = x.as_subclass(Tensor)
         if x.dtype not in (torch.float32, torch.float64): x = x.float()
         return self.marginals(x).clamp(min=0)
 
     def forward(self, x):
         through = self.backward_mode == 'identity'
-        with torch.autocast(x.device.type, enabled=False):
-            with torch.set_grad_enabled(torch.is_grad_enabled() and not through):
-                q = self._solve(self.views(x))
+        if is_recorded(): q = self._solve(self.views(x)) # a recording cannot hold the two modes below
+        else:
+            with torch.autocast(x.device.type, enabled=False):
+                with torch.set_grad_enabled(torch.is_grad_enabled() and not through):
+                    q = self._solve(self.views(x))
         q = q.to(x.dtype)
-        return q + (x - x.detach()) if through else q
+        return q.detach() + (x - x.detach()) if through else q
 
     def _solve(self, p):
         "Barycenters of the views `p`, differentiable in them and in the weights"
@@ -174,6 +177,13 @@ def control_defenses() -> dict: # name to module
         'rotate 4°': SingleView(Rotations((4,))),
         'darken 0.1': Darken(.1)}
 
+# %% ../nbs/30_layers.ipynb #x010
+def check_drawn(layer):
+    "Refuse to record a layer that draws: one drawing would be kept for good"
+    if not is_recorded(): return
+    raise ValueError("draw: expected a layer without chance in torch.export, torch.jit.trace or ONNX, "
+                     f"got {type(layer).__name__}; export what its draw() returns")
+
 # %% ../nbs/30_layers.ipynb #c094
 class RandomBarycenter(nn.Module):
     "Beckman barycenter of rotations by angles drawn from a range"
@@ -204,7 +214,9 @@ class RandomBarycenter(nn.Module):
         angles = [self.low + (self.high - self.low)*u for u in shares]
         return BeckmanBarycenter(self.marginals(angles), adjoint_iters=self.adjoint_iters, **self.kwargs)
 
-    def forward(self, x): return self.draw()(x)
+    def forward(self, x):
+        check_drawn(self)
+        return self.draw()(x)
 
 # %% ../nbs/30_layers.ipynb #c70015
 FLAT = BeckmanParams(1., .5, .1, 0.) # published prices without shrinkage
@@ -271,7 +283,9 @@ class RandomPose(nn.Module):
         shift = round(self.pixels*down), round(self.pixels*right)
         return posed(self.degrees*turn, shift, self.spread, self.params, adjoint_iters=self.adjoint_iters)
 
-    def forward(self, x): return self.draw()(x)
+    def forward(self, x):
+        check_drawn(self)
+        return self.draw()(x)
 
 # %% ../nbs/30_layers.ipynb #c70020
 def five_poses(

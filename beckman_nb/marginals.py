@@ -10,7 +10,7 @@ import math
 import torch
 from collections.abc import Hashable
 from torch import Tensor, nn
-from .program.inputs import check_batch
+from .program.inputs import check_batch, constant_result, is_traced, plain_shape, untraced
 
 # %% ../nbs/22_marginals.ipynb #c010
 def _check_fill(fill):
@@ -38,25 +38,25 @@ def _corners(y, x):
             (y0 + 1, x0, a*(1 - b)), (y0 + 1, x0 + 1, a*b)]
 
 def _table(y, x, H, W, fill):
-    "Indices (K,HW), weights (K,HW) or None for all 1, and the weight (HW,) on the constant outside or None"
+    "Terms (index (HW,), weight (HW,) or None for all 1), and the weight (HW,) on the constant or None"
     index, weight = [], []
     for yi, xi, w in _corners(y, x):
         yi, inside_y = _extend(yi.long(), H, fill)
         xi, inside_x = _extend(xi.long(), W, fill)
         index.append((yi*W + xi).flatten())
         weight.append((w*(inside_y & inside_x)).flatten())
-    index, weight = torch.stack(index), torch.stack(weight)
-    lost = (1 - weight.sum(0)).clamp(min=0)
+    lost = (1 - sum(weight)).clamp(min=0)
     constant = isinstance(fill, float) and fill > 0 and lost.any()
-    return index, None if (weight == 1).all() else weight, lost if constant else None
+    if all((w == 1).all() for w in weight): weight = [None]*len(weight)
+    return tuple(zip(index, weight)), lost if constant else None
 
 # %% ../nbs/22_marginals.ipynb #c014
-def _resample(flat, index, weight, lost, fill):
+def _resample(flat, terms, lost, fill):
     "One view of `flat` (B,C,HW)"
     out = None
-    for k, i in enumerate(index):
-        term = flat.gather(2, i.expand(*flat.shape[:2], -1))
-        if weight is not None: term = term*weight[k]
+    for index, weight in terms:
+        term = flat.gather(2, index.expand(*flat.shape[:2], -1))
+        if weight is not None: term = term*weight
         out = term if out is None else out + term
     return out if lost is None else out + fill*lost
 
@@ -76,24 +76,32 @@ class Views(nn.Module):
         "The positions (y,x) of the view `key`, (H,W) each: int64, or float64 to interpolate"
         raise NotImplementedError
 
-    @torch.inference_mode(False) # tables that are born in inference mode could not be used in training
-    def tables(self, H, W, device, dtype):
-        "The tables of all different views at one size, built once"
-        def moved(t):
-            if t is None: return None
-            return t.to(device, dtype if t.is_floating_point() else None)
-        def built(key): return tuple(map(moved, _table(*self.positions(key, H, W), H, W, self.fill)))
-        at = H, W, device, dtype
-        if at not in self._tables: self._tables[at] = {key: built(key) for key in dict.fromkeys(self.keys)}
+    def described(self):
+        "Every view with all that its table depends on but the size"
+        return [(key, self.fill) for key in self.keys]
+
+    @constant_result
+    def tables(self, marks, H, W, device, dtype):
+        "The tables of all different views at one size, built once; `marks` are hashes of what describes them"
+        def moved(t): return None if t is None else t.to(device, dtype if t.is_floating_point() else None)
+        def built(key):
+            terms, lost = _table(*self.positions(key, H, W), H, W, self.fill)
+            return tuple(tuple(map(moved, term)) for term in terms), moved(lost)
+        def all_built(): return tuple(map(built, dict.fromkeys(self.keys)))
+        at = marks, H, W, device, dtype
+        if at not in self._tables: self._tables[at] = untraced(all_built)
         return self._tables[at]
 
     def forward(self, images):
         check_batch(images, 'images')
+        marks = tuple(map(hash, self.described())) # by which the compiler sees a change
+        H, W = (len(range(n)) for n in plain_shape(images)[-2:]) # numbers, where it has symbols
+        tables = self.tables(marks, H, W, images.device, images.dtype)
         flat, size = images.flatten(2), images.shape[-2:]
-        tables = self.tables(*size, images.device, images.dtype)
-        views = {key: _resample(flat, *t, self.fill).unflatten(2, size) for key, t in tables.items()}
-        if len(views) == 1: return views[self.keys[0]].expand(len(self), -1, -1, -1, -1)
-        return torch.stack([views[key] for key in self.keys])
+        views = [_resample(flat, *table, self.fill).unflatten(2, size) for table in tables]
+        if len(views) == 1: return views[0].expand(len(self), -1, -1, -1, -1)
+        different = list(dict.fromkeys(self.keys))
+        return torch.stack([views[different.index(key)] for key in self.keys])
 
     def __len__(self): return len(self.keys)
     def __getstate__(self): return {**self.__dict__, '_tables': {}} # a saved module carries no tables
@@ -135,6 +143,8 @@ class Rotations(Views):
         "The positions that the view by `angle` reads"
         if self.mode == 'bilinear': return _rotated(angle, H, W, torch.float64)
         return tuple(o.round().long() for o in _rotated(angle, H, W, torch.float32))
+
+    def described(self): return [(key, self.fill, self.mode) for key in self.keys]
 
     @classmethod
     def published(cls) -> 'Rotations': # two equal views

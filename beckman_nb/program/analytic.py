@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from .beckman import average, BeckmanParams, per_marginal
 from .grid import difference
-from .inputs import check_marginals, check_weights
+from .inputs import check_marginals, check_weights, is_recorded
 
 # %% ../../nbs/program/30_analytic.ipynb #c007
 def _slopes(t, p, w, params, pbar, ends):
     "f' at `t`, saturated views counted exactly"
     total = params.theta + (params.kappa*(t - pbar) if params.kappa else 0.)
-    for pi, wi, (low, high) in zip(p, w, ends):
+    for pi, wi, (low, high) in zip(p.unbind(), w.unbind(), ends):
         linear = params.rho*(t - pi)
         force = torch.where(t >= high, params.mu, torch.where(t <= low, -params.mu, linear))
         total = total + wi*force
@@ -28,7 +28,7 @@ def _bracket(p, w, params):
     "Last knot where f' < 0, first one where it is not, with f' there; f' at 0 and 1; the breakpoints"
     reach = params.mu/params.rho
     pbar = (w*p).sum(0)/w.sum(0) if params.kappa else None
-    ends = [(pi - reach, pi + reach) for pi in p]
+    ends = [(pi - reach, pi + reach) for pi in p.unbind()]
     def slope(t): return _slopes(t, p, w, params, pbar, ends)
     nil = 8*torch.finfo(p.dtype).eps*(params.theta + params.mu*w.sum(0))
     left, right = torch.zeros_like(p[0]), torch.ones_like(p[0])
@@ -82,6 +82,22 @@ class _Analytic(torch.autograd.Function):
             dw = (g*(params.kappa*(p - pbar)/total - force)).sum((2, 3, 4), keepdim=True)
         return dp, dw, None
 
+# %% ../../nbs/program/30_analytic.ipynb #x001
+def _by_its_piece(p, w, params):
+    "The same minimiser, by operations whose own derivatives are those formulas"
+    left, _, right, _, at_zero, at_one, ends = _bracket(p.detach(), w.detach(), params)
+    pull = -params.theta
+    if params.kappa: pull = pull + params.kappa*(w*p).sum(0)/w.sum(0)
+    slope = params.kappa
+    for pi, wi, (low, high) in zip(p.unbind(), w.unbind(), ends):
+        active = (low <= left) & (high >= right)
+        most = torch.full_like(pi, params.mu)
+        pull = pull + wi*torch.where(active, params.rho*pi, torch.where(low > left, most, -most))
+        slope = slope + params.rho*torch.where(active, wi, 0.)
+    q = pull/torch.where(slope > 0, slope, 1.)
+    q = torch.where(at_zero, 0., torch.where(at_one, 1., q)).clamp(0, 1)
+    return torch.where((q > 0) & (q < 1), q, q.detach())
+
 # %% ../../nbs/program/30_analytic.ipynb #c012
 def analytic_barycenter(marginals: Tensor, # `(N,B,C,H,W)`, finite and >= 0, float32 or float64; else `ValueError`
                         params: BeckmanParams=BeckmanParams.published(), # the prices; `lam` plays no part
@@ -89,7 +105,9 @@ def analytic_barycenter(marginals: Tensor, # `(N,B,C,H,W)`, finite and >= 0, flo
                        ) -> Tensor: # `(B,C,H,W)` in [0,1]: the best barycenter among those that move no mass, smallest where there are several
     "Barycenter under zero flow, exact and differentiable in marginals and weights"
     check_marginals(marginals)
-    return _Analytic.apply(marginals, per_marginal(check_weights(weights, marginals)), params)[0]
+    w = per_marginal(check_weights(weights, marginals))
+    if is_recorded(): return _by_its_piece(marginals, w, params)
+    return _Analytic.apply(marginals, w, params)[0]
 
 # %% ../../nbs/program/30_analytic.ipynb #c028
 def analytic_multipliers(marginals: Tensor, # `(N,B,C,H,W)`

@@ -7,14 +7,43 @@ __all__ = []
 
 # %% ../../nbs/program/10_inputs.ipynb #e002
 import math
+import warnings
 import torch
+from concurrent.futures import ThreadPoolExecutor
 from torch import Tensor
 
 # %% ../../nbs/program/10_inputs.ipynb #c013
 def is_traced(t: Tensor # any tensor
-             ) -> bool: # True inside `torch.compile` and under `torch.func` transforms, where values cannot be read
-    "Whether the values of a tensor are out of reach, so that they cannot be checked"
-    return torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(t)
+             ) -> bool: # True inside `torch.compile`, `torch.export`, `torch.jit.trace` and the transforms of `torch.func`
+    "Whether values are out of reach, or one example's, so that nothing may depend on them"
+    if torch.compiler.is_compiling() or torch.jit.is_tracing(): return True
+    return torch._C._functorch.is_functorch_wrapped_tensor(t)
+
+def is_recorded() -> bool: # True inside `torch.export` and `torch.jit.trace`, and so for ONNX
+    "Whether operations are written down one by one, to be run where this package is not"
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()
+
+# %% ../../nbs/program/10_inputs.ipynb #n010
+def plain_shape(t: Tensor # any tensor
+               ) -> torch.Size: # its shape, in plain integers in `torch.jit.trace` too
+    "The shape to be checked, and not to be computed with: in a trace, it is the example's"
+    if torch.compiler.is_compiling() or not torch.jit.is_tracing(): return t.shape
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', torch.jit.TracerWarning)
+        return torch.Size(int(n) for n in t.shape)
+
+# %% ../../nbs/program/10_inputs.ipynb #n013
+def untraced(call # function without arguments
+            ): # what it returns
+    "The result of a function, computed for real, whatever traces or transforms the caller"
+    with ThreadPoolExecutor(1) as pool: return pool.submit(call).result() # torch keeps its modes per thread
+
+# %% ../../nbs/program/10_inputs.ipynb #n016
+def constant_result(method # function whose result depends on plain arguments alone
+                   ): # the same function
+    "Let `torch.compile` call a function while it compiles, and keep the result"
+    method._dynamo_marked_constant = True
+    return method
 
 # %% ../../nbs/program/10_inputs.ipynb #c014
 def check_marginals(marginals: Tensor, # `(N,B,C,H,W)`, finite and non-negative (grey levels; images use [0,1]), float32 or float64
@@ -25,7 +54,7 @@ def check_marginals(marginals: Tensor, # `(N,B,C,H,W)`, finite and non-negative 
     if not isinstance(marginals, Tensor): refuse(type(marginals).__name__)
     if marginals.ndim != 5: refuse(f"{marginals.ndim} axes, shape {tuple(marginals.shape)}")
     if marginals.dtype not in (torch.float32, torch.float64): refuse(f"dtype {marginals.dtype}")
-    if marginals.numel() == 0: refuse(f"the empty shape {tuple(marginals.shape)}")
+    if 0 in plain_shape(marginals): refuse(f"the empty shape {tuple(marginals.shape)}")
     if is_traced(marginals): return marginals
     low, high = (v.item() for v in marginals.detach().aminmax())
     if not math.isfinite(low + high): refuse("NaN or infinity")
@@ -37,14 +66,15 @@ def check_weights(weights, # None (1 for each marginal), or `(N,)`, or `(N,B)`: 
                   marginals: Tensor, # the marginals that they weigh, `(N,B,C,H,W)`
                  ) -> Tensor: # `(N,B)`, in the dtype and on the device of the marginals; raises `ValueError`
     "Weights as one number per marginal and image"
-    n, b = marginals.shape[:2]
-    if weights is None: return marginals.new_ones(n, b)
-    w = torch.as_tensor(weights, dtype=marginals.dtype, device=marginals.device)
-    if w.shape not in ((n,), (n, b)):
+    if weights is None: return marginals.new_ones(marginals.shape[:2])
+    n, b = plain_shape(marginals)[:2]
+    like = dict(dtype=marginals.dtype, device=marginals.device)
+    w = weights.to(**like) if isinstance(weights, Tensor) else torch.as_tensor(weights, **like)
+    if plain_shape(w) not in ((n,), (n, b)):
         raise ValueError(f"weights: expected shape ({n},) or ({n}, {b}), got {tuple(w.shape)}")
     if not is_traced(w) and not ((w > 0) & w.isfinite()).all():
         raise ValueError(f"weights: expected positive finite numbers, got {w.min():g} to {w.max():g}")
-    return w if w.ndim == 2 else w[:, None].expand(n, b)
+    return w if w.ndim == 2 else w[:, None].expand(marginals.shape[:2])
 
 # %% ../../nbs/program/10_inputs.ipynb #e013
 def check_batch(images, # `(B,C,H,W)`, any floating dtype
@@ -52,7 +82,7 @@ def check_batch(images, # `(B,C,H,W)`, any floating dtype
                ) -> Tensor: # the same tensor; raises `ValueError` for anything else
     "Refuse what is not a batch of images, whatever their values"
     fits = isinstance(images, Tensor) and images.ndim == 4 and images.is_floating_point()
-    if fits and images.numel(): return images
+    if fits and 0 not in plain_shape(images): return images
     got = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
     raise ValueError(f"{name}: expected a non-empty float batch of images (B,C,H,W), got {got}")
 

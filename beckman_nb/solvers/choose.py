@@ -48,12 +48,6 @@ def _module(name): return import_module(f'beckman_nb.solvers.{name}')
 # %% ../../nbs/solvers/80_choose.ipynb #f003
 def closed_form(p, params, weights, certify):
     "Analytic barycenter, and which images it is certified for if asked; compiled on the CPU"
-    if is_traced(p):
-        if certify and not transport_impossible(params):
-            raise ValueError("method: whether mass moves depends on values that torch.compile and vmap "
-                             "cannot read; use method='analytic', or prices with 2*sqrt(2)*mu <= lam, "
-                             "at which it never does")
-        return analytic_barycenter(p, params, weights), None
     def reference():
         image = analytic_barycenter(p, params, weights)
         return image, transport_inactive(p, params, weights, image.detach()) if certify else None
@@ -92,6 +86,16 @@ class Options:
             raise ValueError(f"method: expected one of {METHODS}, got {self.method!r}")
         check_limits(self.tol, self.max_iters)
 
+# %% ../../nbs/solvers/80_choose.ipynb #x001
+def _traced(p, weights, params, method):
+    "The closed form where values cannot be read, refused where it may not be the answer"
+    if method == 'analytic' or method == 'auto' and transport_impossible(params):
+        return analytic_barycenter(p, params, weights)
+    raise ValueError("method: expected a closed form, as torch.compile, torch.export, torch.jit.trace, ONNX "
+                     "and vmap cannot follow iterations that depend on an image's values, "
+                     f"got method={method!r} and prices with mu={params.mu:g}, lam={params.lam:g}; "
+                     "use method='analytic', or 'auto' with 2*sqrt(2)*mu <= lam, at which no mass moves")
+
 # %% ../../nbs/solvers/80_choose.ipynb #c016
 class ConvergenceWarning(RuntimeWarning): "Some solutions did not reach the tolerance"
 
@@ -112,8 +116,8 @@ def _closed_first(p, weights, params, method):
     every = torch.arange(p.shape[1], device=p.device)
     if method in SOLVERS: return torch.zeros_like(p[0]), every
     only = method == 'analytic'
-    blind = only and (is_traced(p) or transport_impossible(params))
-    image, certified = closed_form(p, params, weights, certify=not blind)
+    certify = not (only and transport_impossible(params))
+    image, certified = closed_form(p, params, weights, certify)
     if certified is None or certified.all(): return image, every[:0]
     if not only: return image, every[~certified]
     warnings.warn(_MOVES, ConvergenceWarning) # the same text each time, which Python says once
@@ -121,6 +125,8 @@ def _closed_first(p, weights, params, method):
 
 def solve_barycenter(p, weights, params, options, init=None, adjoint_iters=5000, unroll=0):
     "Differentiable image, indices of the iterated images, their `Solution`, and the solver's name"
+    if is_traced(p):
+        return _traced(p, weights, params, options.method), torch.arange(0, device=p.device), None, 'analytic'
     image, rest = _closed_first(p, weights, params, options.method)
     if len(rest) == 0: return image, rest, None, 'analytic'
     some = len(rest) < p.shape[1]
