@@ -93,7 +93,7 @@ def _traced(p, weights, params, method):
         return analytic_barycenter(p, params, weights)
     raise ValueError("method: expected a closed form, as torch.compile, torch.export, torch.jit.trace, ONNX "
                      "and vmap cannot follow iterations that depend on an image's values, "
-                     f"got method={method!r} and prices with mu={params.mu:g}, lam={params.lam:g}; "
+                     f"got method={method!r} and prices with mu={params.mu}, lam={params.lam}; "
                      "use method='analytic', or 'auto' with 2*sqrt(2)*mu <= lam, at which no mass moves")
 
 # %% ../../nbs/solvers/80_choose.ipynb #c016
