@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from .program.beckman import BeckmanParams, relative, zero_level
 from .program.inputs import check_marginals, check_weights
-from .solvers.adjoint import check_adjoint_iters
+from .solvers.adjoint import check_adjoint_iters, check_adjoint_tol
 from .solvers.choose import Options, solve_barycenter, still_gap, unknowns
 
 # %% ../nbs/20_barycenter.ipynb #c019
@@ -76,6 +76,7 @@ def beckman_barycenter(marginals: Tensor, # `(N,B,C,H,W)`: N views of B images, 
                        return_flow: bool=False, # also return the flow and the cleaned marginals
                        return_dual: bool=False, # also return the multipliers
                        adjoint_iters: int=5000, # limit of the linear solve behind a gradient where mass moves, >= 0
+                       adjoint_tol: float=None, # relative error of that gradient; 1e-3 in float32, 1e-7 in float64 by default
                       ) -> BarycenterResult: # images with gap, objective, iterations and method of each
     "Beckman barycenters of a batch of images; a `ValueError` names the argument that is wrong"
     shaped = isinstance(marginals, Tensor) and marginals.ndim == 5 and marginals.numel() > 0
@@ -85,7 +86,9 @@ def beckman_barycenter(marginals: Tensor, # `(N,B,C,H,W)`: N views of B images, 
         raise ValueError(f"params: expected BeckmanParams, got {type(params).__name__}")
     options = Options(method, tol, max_iters)
     check_adjoint_iters(adjoint_iters)
-    image, rest, solution, solver = solve_barycenter(marginals, weights, params, options, init, adjoint_iters)
+    check_adjoint_tol(adjoint_tol)
+    image, rest, solution, solver = solve_barycenter(
+        marginals, weights, params, options, init, adjoint_iters, adjoint_tol=adjoint_tol)
     iters = torch.zeros(len(image), dtype=torch.int64, device=image.device)
     methods = ['analytic']*len(image)
     if solution is not None:

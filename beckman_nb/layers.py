@@ -13,7 +13,7 @@ from .barycenter import BarycenterResult, beckman_barycenter
 from .marginals import Compose, Rotations, Translations
 from .program.beckman import BeckmanParams
 from .program.inputs import check_count, check_images, check_weights, is_recorded
-from .solvers.adjoint import check_adjoint_iters
+from .solvers.adjoint import check_adjoint_iters, check_adjoint_tol
 from .solvers.choose import Options, solve_barycenter
 
 # %% ../nbs/30_layers.ipynb #f040
@@ -31,6 +31,7 @@ class BeckmanBarycenter(nn.Module):
         max_iters: int=10_000, # iterations allowed for that
         backward: str='exact', # 'exact', 'unroll' or 'identity'
         adjoint_iters: int=5000, # iterations allowed for the linear system behind an exact gradient
+        adjoint_tol: float=None, # relative error of that gradient; 1e-3 in float32, 1e-7 in float64 by default
     ):
         super().__init__()
         if backward not in ('exact', 'unroll', 'identity'):
@@ -45,6 +46,7 @@ class BeckmanBarycenter(nn.Module):
         self.max_iters = max_iters
         self.backward_mode = backward
         self.adjoint_iters = check_adjoint_iters(adjoint_iters)
+        self.adjoint_tol = check_adjoint_tol(adjoint_tol)
         if weights is None or isinstance(weights, nn.Parameter): self.weights = weights
         else: self.register_buffer('weights', torch.as_tensor(weights, dtype=torch.float32))
 
@@ -96,7 +98,8 @@ class BeckmanBarycenter(nn.Module):
         options = Options(self.method, self.tol, self.max_iters)
         unroll = UNROLLED if self.backward_mode == 'unroll' else 0
         image, *_ = solve_barycenter(
-            p, weights, self.params, options, adjoint_iters=self.adjoint_iters, unroll=unroll)
+            p, weights, self.params, options, adjoint_iters=self.adjoint_iters, unroll=unroll,
+            adjoint_tol=self.adjoint_tol)
         return image
 
     def certify(self,

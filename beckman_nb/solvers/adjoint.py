@@ -29,14 +29,16 @@ def _adjoint(z, new, g, tol, max_iters, relax=1.8):
 # %% ../../nbs/solvers/70_adjoint.ipynb #f001
 class AdjointWarning(RuntimeWarning): "A gradient was solved less exactly than it should have been"
 
-_residual = {torch.float32: 1e-5, torch.float64: 1e-9}
+_tolerance = {torch.float32: 1e-3, torch.float64: 1e-7}
 
-def _first_weight(p, params): return p.new_full((*p.shape[1:3], 1, 1), params.mu)
+def first_weight(p, params):
+    "The primal weight of a step with which gradients are taken, `(B,C,1,1)`"
+    return p.new_full((*p.shape[1:3], 1, 1), params.mu)
 
 def _warn(left, tol, limit, params):
     "Say how exactly a gradient was solved"
     why = f"with kappa=0 it need not exist (kappa={params.kappa:g})"
-    reached = f"a relative residual of {left:.1e}, not {tol:.0e} in {limit} iterations"
+    reached = f"a relative error of about {left:.1e}, not adjoint_tol={tol:g} within adjoint_iters={limit}"
     said = f"the gradient of a barycenter with transport was solved to {reached}; {why}"
     warnings.warn(said, AdjointWarning)
 
@@ -46,35 +48,50 @@ def check_adjoint_iters(adjoint_iters):
         raise ValueError(f"adjoint_iters: expected an integer >= 0, got {adjoint_iters!r}")
     return adjoint_iters
 
+def check_adjoint_tol(adjoint_tol):
+    "`adjoint_tol` itself; `ValueError` unless it is None or a positive number"
+    number = isinstance(adjoint_tol, (int, float)) and not isinstance(adjoint_tol, bool)
+    if adjoint_tol is not None and not (number and adjoint_tol > 0):
+        raise ValueError(f"adjoint_tol: expected None or a number > 0, got {adjoint_tol!r}")
+    return adjoint_tol
+
 # %% ../../nbs/solvers/70_adjoint.ipynb #c008
+def pull_back(p, weights, point, upstream, params, tol, limit):
+    "Gradients by views and weights at a solved point (m,q,y), and a hundred times the relative residual"
+    m, q, y = point
+    with torch.enable_grad():
+        p, weights = p.detach().requires_grad_(), weights.detach().clone().requires_grad_()
+        z = tuple(t.detach().clone().requires_grad_() for t in point)
+        new = pdhg_step(p, per_marginal(weights), z, first_weight(p, params), params)
+        g = torch.zeros_like(m), upstream, torch.zeros_like(y)
+        u, left = _adjoint(z, new, g, tol/100, limit)
+        dp, dw = torch.autograd.grad(new, (p, weights), u)
+    return dp, dw, 100*left
+
 class ImplicitBarycenter(torch.autograd.Function):
     "A solved barycenter as a differentiable function of marginals and weights `(N,B)`"
     @staticmethod
-    def forward(ctx, marginals, weights, params, solution, adjoint_iters):
+    def forward(
+            ctx, marginals, weights, params, solution, adjoint_iters=5000, adjoint_tol=None, pull=pull_back):
         ctx.save_for_backward(marginals, weights, solution.flow, solution.image, solution.multipliers)
-        ctx.params, ctx.adjoint_iters = params, adjoint_iters
+        ctx.params, ctx.limit = params, adjoint_iters
+        ctx.tol = adjoint_tol or _tolerance[marginals.dtype]
+        ctx.pull = pull
         return solution.image.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx, upstream):
         p, weights, m, q, d = (t.detach() for t in ctx.saved_tensors)
-        tol = _residual[p.dtype]
-        with torch.enable_grad():
-            p, weights = p.requires_grad_(), weights.clone().requires_grad_()
-            w = per_marginal(weights)
-            z = tuple(t.clone().requires_grad_() for t in (m, q, d/w.detach()))
-            new = pdhg_step(p, w, z, _first_weight(p, ctx.params), ctx.params)
-            g = (torch.zeros_like(m), upstream, torch.zeros_like(d))
-            u, left = _adjoint(z, new, g, tol, ctx.adjoint_iters)
-            if not left <= tol: _warn(left, tol, ctx.adjoint_iters, ctx.params)
-            dp, dw = torch.autograd.grad(new, (p, weights), u)
-        return dp, dw, None, None, None
+        point = m, q, d/per_marginal(weights)
+        dp, dw, left = ctx.pull(p, weights, point, upstream, ctx.params, ctx.tol, ctx.limit)
+        if not left <= ctx.tol: _warn(left, ctx.tol, ctx.limit, ctx.params)
+        return dp, dw, None, None, None, None, None
 
 # %% ../../nbs/solvers/70_adjoint.ipynb #c010
 def unrolled(p, weights, params, solution, steps):
     "The image after `steps` more iterations from a solution, differentiable through all of them"
     w = per_marginal(weights)
     z = tuple(t.detach() for t in (solution.flow, solution.image, solution.multipliers/w.detach()))
-    for new, _ in pdhg_iterations(p, w, z, _first_weight(p, params), params, steps): pass
+    for new, _ in pdhg_iterations(p, w, z, first_weight(p, params), params, steps): pass
     return new[1]

@@ -15,7 +15,7 @@ from ..program.analytic import (
     analytic_barycenter, analytic_multipliers, transport_impossible, transport_inactive)
 from ..program.beckman import BeckmanParams, cleaned_marginals, duality_gap, relative
 from ..program.inputs import check_limits, is_traced
-from .adjoint import ImplicitBarycenter, unrolled
+from .adjoint import ImplicitBarycenter, pull_back, unrolled
 from .loop import start_of
 from .pdhg import pdhg
 from .splitting import splitting
@@ -123,7 +123,13 @@ def _closed_first(p, weights, params, method):
     warnings.warn(_MOVES, ConvergenceWarning) # the same text each time, which Python says once
     return image, every[:0]
 
-def solve_barycenter(p, weights, params, options, init=None, adjoint_iters=5000, unroll=0):
+def _pull(p, *problem):
+    "Gradients where mass moves, compiled on the CPU"
+    def reference(): return pull_back(p, *problem)
+    def compiled(): return _module('adjoint_cpu').compiled_pull_back(p, *problem)
+    return with_compiled('numba', compiled, reference) if p.device.type == 'cpu' else reference()
+
+def solve_barycenter(p, weights, params, options, init=None, adjoint_iters=5000, unroll=0, adjoint_tol=None):
     "Differentiable image, indices of the iterated images, their `Solution`, and the solver's name"
     if is_traced(p):
         return _traced(p, weights, params, options.method), torch.arange(0, device=p.device), None, 'analytic'
@@ -137,7 +143,7 @@ def solve_barycenter(p, weights, params, options, init=None, adjoint_iters=5000,
     warn_unfinished(solution, p.shape[1], options)
     if unroll and torch.is_grad_enabled() and (views.requires_grad or w.requires_grad):
         solved = unrolled(views, w, params, solution, unroll)
-    else: solved = ImplicitBarycenter.apply(views, w, params, solution, adjoint_iters)
+    else: solved = ImplicitBarycenter.apply(views, w, params, solution, adjoint_iters, adjoint_tol, _pull)
     return image.index_copy(0, rest, solved), rest, solution, name
 
 # %% ../../nbs/solvers/80_choose.ipynb #c018
