@@ -6,6 +6,7 @@
 __all__ = ['gpu_pdhg']
 
 # %% ../../nbs/solvers/60_gpu.ipynb #e002
+from contextlib import nullcontext
 from functools import partial
 import torch
 import triton
@@ -147,6 +148,12 @@ def _price_kernel(p, prices, omega, y, bar, image, planes, n, width, BLOCK: tl.c
     new = _price(u, _read(p + at*n + k, ok), sigma, tl.load(prices), tl.load(prices + 1))
     tl.store(y + at*n + k, v + tl.load(prices + 4)*(new - v), mask=ok)
 
+# %% ../../nbs/solvers/60_gpu.ipynb #g002
+def launch(kernel, grid, *args, **how):
+    "One launch, under the device of its tensors"
+    device = next(t.device for t in args if isinstance(t, Tensor))
+    with torch.cuda.device(device) if device.type == 'cuda' else nullcontext(): kernel[grid](*args, **how)
+
 # %% ../../nbs/solvers/60_gpu.ipynb #c011
 def _warps(block, size):
     "Warps so that a thread holds few enough numbers of each field to fit its registers"
@@ -163,13 +170,13 @@ def _iterate(p, w, z, omega, lam, params, relax, steps):
         block = triton.next_power_of_2(n)
         how = dict(BLOCK=block, num_warps=_warps(block, p.element_size()))
         fields = p, w, prices, omega, lam, m, q, y, bar
-        return _pair_kernel[(planes,)](*fields, planes, channels, n, width, steps, **how)
+        return launch(_pair_kernel, (planes,), *fields, planes, channels, n, width, steps, **how)
     image, tiles = torch.empty_like(q), triton.cdiv(n, 1024)
     some, all_views = (planes, tiles), (views*planes, tiles)
     for _ in range(steps):
-        _image_kernel[some](p, w, prices, omega, q, y, image, views, planes, channels, n, BLOCK=1024)
-        _flow_kernel[all_views](prices, omega, lam, m, y, bar, planes, n, width, BLOCK=1024)
-        _price_kernel[all_views](p, prices, omega, y, bar, image, planes, n, width, BLOCK=1024)
+        launch(_image_kernel, some, p, w, prices, omega, q, y, image, views, planes, channels, n, BLOCK=1024)
+        launch(_flow_kernel, all_views, prices, omega, lam, m, y, bar, planes, n, width, BLOCK=1024)
+        launch(_price_kernel, all_views, p, prices, omega, y, bar, image, planes, n, width, BLOCK=1024)
 
 def _copies(z):
     "The parts of a point, each with memory of its own"
