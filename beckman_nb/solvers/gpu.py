@@ -156,8 +156,12 @@ def launch(kernel, grid, *args, **how):
 
 # %% ../../nbs/solvers/60_gpu.ipynb #c011
 def _warps(block, size):
-    "Warps so that a thread holds few enough numbers of each field to fit its registers"
-    return min(16, max(1, block*size//512))
+    "Warps so that a thread holds four float32 pixels of each field, or two float64 ones"
+    return min(32, max(1, block*size//512))
+
+def _share(warps):
+    "Registers a thread may have, so that a processor holds two programs of up to 8 warps, and any of 32"
+    return min(128, 2048//warps)
 
 def _iterate(p, w, z, omega, lam, params, relax, steps):
     "`steps` iterations in place of contiguous z=(m,q,y); `omega` and `lam` are `(B,C)`"
@@ -166,9 +170,10 @@ def _iterate(p, w, z, omega, lam, params, relax, steps):
     planes, n = batch*channels, height*width
     bar = torch.empty_like(m)
     prices = p.new_tensor([params.rho, params.mu, params.theta, params.kappa, relax])
-    if steps and views == 2 and n <= 4096:
-        block = triton.next_power_of_2(n)
-        how = dict(BLOCK=block, num_warps=_warps(block, p.element_size()))
+    block = triton.next_power_of_2(n)
+    if steps and views == 2 and block*p.element_size() <= 16_384:
+        warps = _warps(block, p.element_size())
+        how = dict(BLOCK=block, num_warps=warps, maxnreg=_share(warps))
         fields = p, w, prices, omega, lam, m, q, y, bar
         return launch(_pair_kernel, (planes,), *fields, planes, channels, n, width, steps, **how)
     image, tiles = torch.empty_like(q), triton.cdiv(n, 1024)
