@@ -110,6 +110,8 @@ def moving():
 check(composed, 'cuda:1')
 count = check(moving, 'cuda:1', (4, 4), eps=2e-3, warm=0)
 assert '_pair_kernel' in count.log
+rounds = ' '.join(o.replace(' ', '-') for o in count.log).split('_judge_kernel')[1:-1]
+assert rounds and all(o.count('cuda:1-to-cpu') == 1 and 'scalar' not in o for o in rounds), rounds
 def through(): return BeckmanBarycenter.published(backward='identity')
 check(through, 'cuda:1')
 """
