@@ -14,7 +14,7 @@ from .marginals import Compose, Rotations, Translations
 from .program.beckman import BeckmanParams
 from .program.inputs import check_count, check_images, check_weights, is_recorded
 from .solvers.adjoint import check_adjoint_iters, check_adjoint_tol
-from .solvers.choose import Options, solve_barycenter
+from .solvers.choose import closed_form_of_images, Options, solve_barycenter
 
 # %% ../nbs/30_layers.ipynb #f040
 UNROLLED = 50 # iterations that `backward='unroll'` differentiates
@@ -88,9 +88,14 @@ class BeckmanBarycenter(nn.Module):
         else:
             with torch.autocast(x.device.type, enabled=False):
                 with torch.set_grad_enabled(torch.is_grad_enabled() and not through):
-                    q = self._solve(self.views(x))
+                    q = self._image(x)
         q = q.to(x.dtype)
         return q.detach() + (x - x.detach()) if through else q
+
+    def _image(self, x):
+        "Barycenters of images: on a GPU straight from them where that is possible, else from their views"
+        q = closed_form_of_images(x, self.marginals, self.params, self.weights, self.method)
+        return self._solve(self.views(x)) if q is None else q
 
     def _solve(self, p):
         "Barycenters of the views `p`, differentiable in them and in the weights"

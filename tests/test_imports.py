@@ -218,7 +218,7 @@ class Blocked:
     def find_spec(self, name, path=None, target=None):
         if name.split('.')[0] == 'numba': raise ImportError('no Numba here')
 sys.meta_path.insert(0, Blocked())
-import beckman_nb.solvers.gpu, beckman_nb.barycenter
+import beckman_nb.solvers.gpu, beckman_nb.solvers.gpu_closed_form, beckman_nb.barycenter
 print('numba' in sys.modules)
 """
 

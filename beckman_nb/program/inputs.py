@@ -56,7 +56,7 @@ def check_marginals(marginals: Tensor, # `(N,B,C,H,W)`, finite and non-negative 
     if marginals.dtype not in (torch.float32, torch.float64): refuse(f"dtype {marginals.dtype}")
     if 0 in plain_shape(marginals): refuse(f"the empty shape {tuple(marginals.shape)}")
     if is_traced(marginals): return marginals
-    low, high = (v.item() for v in marginals.detach().aminmax())
+    low, high = torch.stack(marginals.detach().aminmax()).tolist() # a GPU is waited for once
     if not math.isfinite(low + high): refuse("NaN or infinity")
     if low < 0: refuse(f"{low:g} as its smallest value")
     return marginals
@@ -92,7 +92,7 @@ def check_images(x: Tensor, # `(B,C,H,W)`, any floating dtype, values in [0,1]
     "Refuse what is not a batch of images in [0,1]"
     check_batch(x)
     if is_traced(x): return x
-    low, high = (v.item() for v in x.detach().aminmax())
+    low, high = torch.stack(x.detach().aminmax()).tolist()
     if low >= -1e-4 and high <= 1 + 1e-4: return x
     raise ValueError(f"x: expected images in [0,1], got values from {low:.4g} to {high:.4g}; "
                      "normalise inside the model, after the barycenter; "

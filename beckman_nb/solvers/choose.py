@@ -14,12 +14,13 @@ import torch
 from ..program.analytic import (
     analytic_barycenter, analytic_multipliers, transport_impossible, transport_inactive)
 from ..program.beckman import BeckmanParams, cleaned_marginals, duality_gap, relative
-from ..program.inputs import check_limits, is_traced
+from ..program.inputs import check_batch, check_limits, is_traced
 from .adjoint import ImplicitBarycenter, pull_back, unrolled
 from .loop import start_of
 from .pdhg import pdhg
 from .splitting import splitting
 from .transport import transport_splitting
+from .view_table import view_table
 
 # %% ../../nbs/solvers/80_choose.ipynb #c012
 MISSING = set()   # kinds of compiled solvers that cannot be had here
@@ -47,14 +48,34 @@ def _module(name): return import_module(f'beckman_nb.solvers.{name}')
 
 # %% ../../nbs/solvers/80_choose.ipynb #f003
 def closed_form(p, params, weights, certify):
-    "Analytic barycenter, and which images it is certified for if asked; compiled on the CPU"
+    "Analytic barycenter, and which images it is certified for if asked; compiled on CPU and GPU"
     def reference():
         image = analytic_barycenter(p, params, weights)
         return image, transport_inactive(p, params, weights, image.detach()) if certify else None
     def compiled():
         image, certified = _module('closed_form').compiled_analytic(p, params, weights)
         return image, certified if certify else None
-    return with_compiled('numba', compiled, reference) if p.device.type == 'cpu' else reference()
+    def on_gpu():
+        image, certified = _module('gpu_closed_form').gpu_analytic(p, params, weights)
+        return image, certified if certify else None
+    if p.device.type == 'cpu': return with_compiled('numba', compiled, reference)
+    if p.device.type == 'cuda': return with_compiled('triton', on_gpu, reference)
+    return reference()
+
+# %% ../../nbs/solvers/80_choose.ipynb #f012
+def closed_form_of_images(x, views, params, weights, method):
+    "Closed form straight from images on a GPU, for views with tables where no mass can move; else None"
+    still = method in ('auto', 'analytic') and transport_impossible(params)
+    if not still or not isinstance(x, torch.Tensor) or x.device.type != 'cuda': return None
+    if is_traced(x) or not hasattr(views, 'tables'): return None
+    def on_gpu():
+        images = check_batch(x)
+        if type(images) is not torch.Tensor: images = images.as_subclass(torch.Tensor)
+        if images.dtype not in (torch.float32, torch.float64): images = images.float()
+        table = view_table(views, images.shape[-2:], images.device, images.dtype)
+        if table is None: return None
+        return _module('gpu_closed_form').gpu_analytic(images, params, weights, table)[0]
+    return with_compiled('triton', on_gpu, lambda: None)
 
 # %% ../../nbs/solvers/80_choose.ipynb #f005
 def _pdhg(p, params, weights, **limits): return pdhg(p, params, weights, **limits), 'pdhg'
@@ -113,15 +134,15 @@ def warn_unfinished(solution, total, limits, what='barycenters'):
 
 def _closed_first(p, weights, params, method):
     "The closed form, and which images are still to be iterated"
-    every = torch.arange(p.shape[1], device=p.device)
-    if method in SOLVERS: return torch.zeros_like(p[0]), every
+    if method in SOLVERS: return torch.zeros_like(p[0]), torch.arange(p.shape[1], device=p.device)
     only = method == 'analytic'
     certify = not (only and transport_impossible(params))
     image, certified = closed_form(p, params, weights, certify)
-    if certified is None or certified.all(): return image, every[:0]
-    if not only: return image, every[~certified]
+    none = torch.empty(0, dtype=torch.int64, device=p.device)
+    if certified is None or certified.all(): return image, none
+    if not only: return image, (~certified).nonzero()[:, 0].to(p.device)
     warnings.warn(_MOVES, ConvergenceWarning) # the same text each time, which Python says once
-    return image, every[:0]
+    return image, none
 
 def _pull(p, *problem):
     "Gradients where mass moves, compiled on the CPU"

@@ -6,7 +6,8 @@
 __all__ = ['gpu_pdhg']
 
 # %% ../../nbs/solvers/60_gpu.ipynb #e002
-from functools import partial
+from contextlib import nullcontext
+from functools import lru_cache, partial
 import torch
 import triton
 import triton.language as tl
@@ -147,10 +148,108 @@ def _price_kernel(p, prices, omega, y, bar, image, planes, n, width, BLOCK: tl.c
     new = _price(u, _read(p + at*n + k, ok), sigma, tl.load(prices), tl.load(prices + 1))
     tl.store(y + at*n + k, v + tl.load(prices + 4)*(new - v), mask=ok)
 
+# %% ../../nbs/solvers/60_gpu.ipynb #g011
+@triton.jit
+def _wide(at, ok):
+    "What lies at these addresses, in float64"
+    return tl.load(at, mask=ok, other=0.).to(tl.float64)
+
+@triton.jit
+def _steepest(y, k, n, width, mu):
+    "Largest squared |grad| of clipped multipliers at the pixels `k`"
+    ok, inner = k < n, k < n - width
+    beside, here = ok & (k % width < width - 1), _clip(_wide(y + k, ok), -mu, mu)
+    down = tl.where(inner, _clip(_wide(y + k + width, inner), -mu, mu) - here, 0.)
+    right = tl.where(beside, _clip(_wide(y + k + 1, beside), -mu, mu) - here, 0.)
+    return tl.max(tl.where(ok, down*down + right*right, 0.), 0)
+
+@triton.jit
+def _net(m, k, n, width):
+    "Divergence of a flow in float64; flow across the border is 0"
+    ok = k < n
+    down = _wide(m + k, ok) - _wide(m + k - width, ok & (k >= width))
+    return down + _wide(m + n + k, ok) - _wide(m + n + k - 1, ok & (k % width > 0))
+
+@triton.jit
+def _judge_kernel(p, w, prices, flow, q, y, scale, found, planes, channels, n, width, views,
+                  BLOCK: tl.constexpr):
+    "Primal and dual objective of one plane; `prices` are float64, each view's scale goes through `scale`"
+    plane, lanes = tl.program_id(0).to(tl.int64), tl.arange(0, BLOCK)
+    batch, image = planes//channels, plane//channels
+    rho, mu = tl.load(prices), tl.load(prices + 1)
+    theta, kappa = tl.load(prices + 2), tl.load(prices + 3)
+    lam, reach = tl.load(prices + 5), mu/rho
+    for i in range(views):
+        most = lam*lam
+        for start in range(0, n, BLOCK):
+            most = tl.maximum(most, _steepest(y + (i*planes + plane)*n, start + lanes, n, width, mu))
+        tl.store(scale + i*planes + plane, lam/tl.sqrt(most))
+    tl.debug_barrier()
+    primal, dual = rho*0., rho*0.
+    for start in range(0, n, BLOCK):
+        k, ok = start + lanes, start + lanes < n
+        here = _wide(q + plane*n + k, ok)
+        slope, mean = theta + 0.*here, 0.*here
+        cost, value = theta*here, 0.*here
+        total = rho*0.
+        for i in range(views):
+            at, wi = i*planes + plane, tl.load(w + i*batch + image).to(tl.float64)
+            pi, m = _wide(p + at*n + k, ok), flow + at*2*n
+            my, mx = _wide(m + k, ok), _wide(m + n + k, ok)
+            target = here - _net(m, k, n, width)
+            x = tl.maximum(_clip(target, pi - reach, pi + reach), 0.)
+            cost += wi*(lam*tl.sqrt(my*my + mx*mx) + .5*rho*(x - pi)*(x - pi) + mu*tl.abs(x - target))
+            d = tl.load(scale + at)*_clip(_wide(y + at*n + k, ok), -mu, mu)
+            z = tl.maximum(pi - d/rho, 0.)
+            value += wi*(.5*rho*(z - pi)*(z - pi) + d*z)
+            slope -= wi*d
+            mean += wi*pi
+            total += wi
+        mean = mean/total
+        cost += .5*kappa*(here - mean)*(here - mean)
+        best = tl.where(slope < 0., 1., 0.) + 0.*here
+        if kappa > 0.: best = _clip(mean - slope/kappa, 0., 1.)
+        value += slope*best + .5*kappa*(best - mean)*(best - mean)
+        primal += tl.sum(tl.where(ok, cost, 0.), 0)
+        dual += tl.sum(tl.where(ok, value, 0.), 0)
+    tl.store(found + plane, primal)
+    tl.store(found + planes + plane, dual)
+
+# %% ../../nbs/solvers/60_gpu.ipynb #g002
+def launch(kernel, grid, *args, **how):
+    "One launch, under the device of its tensors"
+    device = next(t.device for t in args if isinstance(t, Tensor))
+    with torch.cuda.device(device) if device.type == 'cuda' else nullcontext(): kernel[grid](*args, **how)
+
+# %% ../../nbs/solvers/60_gpu.ipynb #g013
+@lru_cache(maxsize=256)
+@torch.inference_mode(False)
+def _prices(params, relax, device, dtype):
+    "What the kernels need to know, on the device"
+    known = [params.rho, params.mu, params.theta, params.kappa, relax, params.lam]
+    return torch.tensor(known, dtype=dtype, device=device)
+
+def _judge(problem, z):
+    "Gap and objective of every image, `(B,)` float64, at a contiguous point (m,q,y)"
+    p, w = problem.views, problem.weights
+    views, batch, channels, height, width = p.shape
+    planes, n = batch*channels, height*width
+    scale = p.new_empty((views, planes), dtype=torch.float64)
+    found = p.new_empty((2, batch, channels), dtype=torch.float64)
+    prices, block = _prices(problem.params, 1., p.device, torch.float64), min(512, triton.next_power_of_2(n))
+    how = dict(BLOCK=block, num_warps=max(1, block//64))
+    launch(_judge_kernel, (planes,), p, w, prices, *z, scale, found, planes, channels, n, width, views, **how)
+    primal, dual = found.sum(2)
+    return (primal - dual).clamp(min=0), primal
+
 # %% ../../nbs/solvers/60_gpu.ipynb #c011
 def _warps(block, size):
-    "Warps so that a thread holds few enough numbers of each field to fit its registers"
-    return min(16, max(1, block*size//512))
+    "Warps so that a thread holds four float32 pixels of each field, or two float64 ones"
+    return min(32, max(1, block*size//512))
+
+def _share(warps):
+    "Registers a thread may have, so that a processor holds two programs of up to 8 warps, and any of 32"
+    return min(128, 2048//warps)
 
 def _iterate(p, w, z, omega, lam, params, relax, steps):
     "`steps` iterations in place of contiguous z=(m,q,y); `omega` and `lam` are `(B,C)`"
@@ -158,18 +257,19 @@ def _iterate(p, w, z, omega, lam, params, relax, steps):
     m, q, y = z
     planes, n = batch*channels, height*width
     bar = torch.empty_like(m)
-    prices = p.new_tensor([params.rho, params.mu, params.theta, params.kappa, relax])
-    if steps and views == 2 and n <= 4096:
-        block = triton.next_power_of_2(n)
-        how = dict(BLOCK=block, num_warps=_warps(block, p.element_size()))
+    prices = _prices(params, relax, p.device, p.dtype)
+    block = triton.next_power_of_2(n)
+    if steps and views == 2 and block*p.element_size() <= 16_384:
+        warps = _warps(block, p.element_size())
+        how = dict(BLOCK=block, num_warps=warps, maxnreg=_share(warps))
         fields = p, w, prices, omega, lam, m, q, y, bar
-        return _pair_kernel[(planes,)](*fields, planes, channels, n, width, steps, **how)
+        return launch(_pair_kernel, (planes,), *fields, planes, channels, n, width, steps, **how)
     image, tiles = torch.empty_like(q), triton.cdiv(n, 1024)
     some, all_views = (planes, tiles), (views*planes, tiles)
     for _ in range(steps):
-        _image_kernel[some](p, w, prices, omega, q, y, image, views, planes, channels, n, BLOCK=1024)
-        _flow_kernel[all_views](prices, omega, lam, m, y, bar, planes, n, width, BLOCK=1024)
-        _price_kernel[all_views](p, prices, omega, y, bar, image, planes, n, width, BLOCK=1024)
+        launch(_image_kernel, some, p, w, prices, omega, q, y, image, views, planes, channels, n, BLOCK=1024)
+        launch(_flow_kernel, all_views, prices, omega, lam, m, y, bar, planes, n, width, BLOCK=1024)
+        launch(_price_kernel, all_views, p, prices, omega, y, bar, image, planes, n, width, BLOCK=1024)
 
 def _copies(z):
     "The parts of a point, each with memory of its own"
@@ -213,6 +313,8 @@ class GpuPDHG(PDHG):
         p, w = self.problem.views.contiguous(), self.problem.weights.contiguous()
         self.problem, self.lam = Problem(p, w, self.problem.params), self.lam[stay]
         self.z, self.new, self.start = (_contiguous(t) for t in (self.z, self.new, self.start))
+
+    def certify(self): return _judge(self.problem, _contiguous(self.new))
 
     def ease(self, primal):
         if self.share: self.lam = eased_price(self.new[0], self.problem, primal, self.share)

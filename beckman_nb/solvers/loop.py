@@ -131,7 +131,7 @@ class Iteration:
     def point(self): raise NotImplementedError('point: the unknowns (m,q,y) that are to be judged')
 
     def keep(self, stay):
-        "Go on with some of the images; `stay` is a mask"
+        "Go on with some of the images; `stay` are their indices"
         self.problem, self.start = self.problem.part(stay), pick(self.start, stay)
 
     def certify(self):
@@ -142,7 +142,7 @@ class Iteration:
         return duality_gap(problem.views, m, x, q, d, problem.params, problem.weights)
 
     def deliver(self, found, at, which):
-        "Put the images that are done, a mask, where they belong in the solution"
+        "Put the images that are done, by their indices, where they belong in the solution"
         m, q, y = pick(self.point(), which)
         found.flow[:, at], found.image[at] = m, q
         found.multipliers[:, at] = per_marginal(self.problem.weights[:, which])*y
@@ -178,16 +178,18 @@ def _solve_piece(make, problem, limits, init, found, first):
     while True:
         gap, primal = iteration.certify()
         good = relative(gap, primal, zero) <= limits.tol
-        ends = good | (done >= limits.max_iters)
+        ends = good.cpu() # the one time in a round that the host waits for a device
+        if done >= limits.max_iters: ends = torch.ones_like(ends)
         if ends.any():
-            at = index[ends]
-            iteration.deliver(found, at, ends)
-            found.gap[at], found.primal[at] = gap[ends], primal[ends]
-            found.iters[at], found.converged[at] = done, good[ends]
-            if ends.all(): return
-            index, primal = index[~ends], primal[~ends]
-            zero = zero[~ends]
-            iteration.keep(~ends)
+            which, stay = (some.nonzero()[:, 0].to(good.device) for some in (ends, ~ends))
+            at = index[which]
+            iteration.deliver(found, at, which)
+            found.gap[at], found.primal[at] = gap[which], primal[which]
+            found.iters[at], found.converged[at] = done, good[which]
+            if len(stay) == 0: return
+            index, primal = index[stay], primal[stay]
+            zero = zero[stay]
+            iteration.keep(stay)
         iteration.ease(primal)
         steps = min(limits.check, limits.max_iters - done)
         iteration.advance(steps)
