@@ -1669,6 +1669,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                          'beckman_nb/solvers/view_table.py'),
                                                'beckman_nb.solvers.view_table._padded': ( 'solvers/view_table.html#_padded',
                                                                                           'beckman_nb/solvers/view_table.py'),
+                                               'beckman_nb.solvers.view_table._stacked': ( 'solvers/view_table.html#_stacked',
+                                                                                           'beckman_nb/solvers/view_table.py'),
                                                'beckman_nb.solvers.view_table._transposed': ( 'solvers/view_table.html#_transposed',
                                                                                               'beckman_nb/solvers/view_table.py'),
                                                'beckman_nb.solvers.view_table.view_table': ( 'solvers/view_table.html#view_table',

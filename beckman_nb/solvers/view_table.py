@@ -46,10 +46,17 @@ def _padded(tables, fill):
 # %% ../../nbs/solvers/61_view_table.ipynb #a025
 _kept = WeakKeyDictionary()
 
+def _stacked(table):
+    "Indices `(K,P)`, weights `(K,P)` or None, and the weight on the constant of one view"
+    terms, lost = table
+    index, corner = zip(*terms)
+    return torch.stack(index), None if corner[0] is None else torch.stack(corner), lost
+
 @torch.inference_mode(False)
-def _built(views, size, device, dtype):
+def _built(views, marks, size, device, dtype):
     "The table of views at one size"
-    tables = views.tables(*size, torch.device('cpu'), dtype)
+    different = views.tables(marks, *size, torch.device('cpu'), dtype)
+    tables = dict(zip(dict.fromkeys(views.keys), map(_stacked, different)))
     index, corner, lost = zip(*(tables[key] for key in views.keys))
     if any(c is not None for c in corner): corner = [torch.ones_like(i, dtype=dtype) if c is None else c
                                                      for i, c in zip(index, corner)]
@@ -65,13 +72,13 @@ def _built(views, size, device, dtype):
     def there(t): return None if t is None else t.to(device, dtype if t.is_floating_point() else None)
     return ViewTable(*map(there, found))
 
-def view_table(views, # a module of views at fixed positions: it has `tables`, `keys` and `fill`
+def view_table(views, # a module of views at fixed positions: it has `tables`, `described`, `keys` and `fill`
                size, # `(H,W)` of the images
                device, # where they are
                dtype, # what they are in
               ) -> ViewTable: # built once; None where a pixel has too many readers for it
     "The table of a module of views"
     mine = _kept.setdefault(views, {})
-    at = tuple(size), torch.device(device), dtype
+    at = tuple(map(hash, views.described())), tuple(size), torch.device(device), dtype
     if at not in mine: mine[at] = _built(views, *at)
     return mine[at]
