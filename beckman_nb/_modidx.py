@@ -1120,6 +1120,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                             'beckman_nb/solvers/adjoint_cpu.py'),
                                                 'beckman_nb.solvers.adjoint_cpu._gradient': ( 'solvers/adjoint_cpu.html#_gradient',
                                                                                               'beckman_nb/solvers/adjoint_cpu.py'),
+                                                'beckman_nb.solvers.adjoint_cpu._patience': ( 'solvers/adjoint_cpu.html#_patience',
+                                                                                              'beckman_nb/solvers/adjoint_cpu.py'),
                                                 'beckman_nb.solvers.adjoint_cpu._precondition': ( 'solvers/adjoint_cpu.html#_precondition',
                                                                                                   'beckman_nb/solvers/adjoint_cpu.py'),
                                                 'beckman_nb.solvers.adjoint_cpu._pull_planes': ( 'solvers/adjoint_cpu.html#_pull_planes',

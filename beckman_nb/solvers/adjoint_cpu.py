@@ -149,10 +149,15 @@ def _turn(d, r, keep, inverse, width):
         dx[k] = keep*dx[k] + v[k]*rx[k] + both[k]*ry[k]
 
 # %% ../../nbs/solvers/72_adjoint_cpu.ipynb #a020
-_DELAY, _LONGEST = 20, 20_000
+_LONGEST = 20_000
 
 @njit(**PLAIN)
-def _conjugate(c, give, bend, on, inverse, edge, m, r, d, hd, q, f, width, goal, limit):
+def _patience(tol):
+    "Steps that have to add nothing more: 30 for a tolerance of 1e-2, 60 for 1e-4"
+    return int(15*max(1., -math.log10(max(tol, 1e-12))))
+
+@njit(**PLAIN)
+def _conjugate(c, give, bend, on, inverse, edge, m, r, d, hd, q, f, width, goal, limit, patience):
     "Iterate until the squared error in the norm of H seems at most `goal`: iterations, and that estimate"
     gains = np.zeros(limit + 1)
     before, left = 0, 0.
@@ -176,10 +181,10 @@ def _conjugate(c, give, bend, on, inverse, edge, m, r, d, hd, q, f, width, goal,
         gains[done] = step*rz
         left += gains[done]
         rz, done = new, done + 1
-        while before < done - max(_DELAY, done//3):
+        while before < done - max(patience, done//3):
             left -= gains[before]
             before += 1
-        if done >= _DELAY and left <= goal: break
+        if done >= patience and left <= goal: break
     return done, max(left, 0.)
 
 # %% ../../nbs/solvers/72_adjoint_cpu.ipynb #a022
@@ -239,7 +244,7 @@ def _solve(g, p, w, q1, y, prm, bend, on, edge, room, tol, limit, width, out):
     c, give, inverse, phi, m, d, r, hd, q, f, t = room
     beta = prm.rho*w.max() + prm.kappa*(w*w).sum()/w.sum()**2
     hard, error = 10*prm.rho, np.inf
-    done = 0
+    done, patience = 0, _patience(tol)
     off, before = np.inf, np.inf
     fill_plane(m.reshape(m.size), 0.)
     fill_plane(hd.reshape(hd.size), 0.)
@@ -252,7 +257,8 @@ def _solve(g, p, w, q1, y, prm, bend, on, edge, room, tol, limit, width, out):
         goal = max(.5*tol, min(.02, .1*off))
         most = min(limit - done, _LONGEST)
         goal = goal**2*size/beta
-        steps, left = _conjugate(c, give, bend, on, inverse, edge, m, r, d, hd, q, f, width, goal, most)
+        steps, left = _conjugate(c, give, bend, on, inverse, edge, m, r, d, hd, q, f, width, goal, most,
+                                 patience)
         done += steps
         _start(g, m, t, c, give, q, f, width)
         size = max(_gradient(p, w, y, f, q, prm, out), 1e-300)
