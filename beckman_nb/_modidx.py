@@ -940,6 +940,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                           'beckman_nb/program/beckman.py'),
                                             'beckman_nb.program.beckman.BeckmanParams.__post_init__': ( 'program/beckman.html#beckmanparams.__post_init__',
                                                                                                         'beckman_nb/program/beckman.py'),
+                                            'beckman_nb.program.beckman.BeckmanParams.balanced': ( 'program/beckman.html#beckmanparams.balanced',
+                                                                                                   'beckman_nb/program/beckman.py'),
                                             'beckman_nb.program.beckman.BeckmanParams.published': ( 'program/beckman.html#beckmanparams.published',
                                                                                                     'beckman_nb/program/beckman.py'),
                                             'beckman_nb.program.beckman.BeckmanParams.with_transport': ( 'program/beckman.html#beckmanparams.with_transport',

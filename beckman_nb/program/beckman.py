@@ -8,7 +8,7 @@ __all__ = ['BeckmanParams', 'primal_objective', 'cleaned_marginals', 'dual_objec
 # %% ../../nbs/program/20_beckman.ipynb #e002
 import math
 import torch
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from torch import Tensor
 from .grid import difference, divergence
@@ -45,6 +45,13 @@ class BeckmanParams:
         if not isinstance(size, Real) or not size >= 1:
             raise ValueError(f"size: expected a side in pixels >= 1, got {size!r}")
         return cls(lam=1/size, rho=.5, mu=.1, theta=.1, kappa=.1)
+
+    @classmethod
+    def balanced(cls,
+                 size: int # longer side of the images in pixels, >= 1
+                ) -> 'BeckmanParams': # `lam=1/size, rho=400, mu=1, theta=0, kappa=0.01`
+        "Nearly the classical barycenter of images with equal mass: nothing is created or destroyed"
+        return replace(cls.with_transport(size), rho=400., mu=1., theta=0., kappa=.01)
 
 # %% ../../nbs/program/20_beckman.ipynb #c018
 def per_marginal(weights: Tensor, # `(N,B)`
