@@ -16,7 +16,7 @@ from .program.beckman import relative
 from .program.inputs import check_batch, is_traced
 from .solvers.choose import solve_transport, warn_unfinished
 from .solvers.loop import Limits
-from .solvers.transport import Change
+from .solvers.transport import Change, dearest, made_dearer
 
 # %% ../nbs/21_distance.ipynb #d007
 @dataclass
@@ -42,7 +42,9 @@ def _check_pair(a, b):
     "Refuse what are not two batches of one shape, of finite numbers"
     for name, t in dict(a=a, b=b).items():
         check_batch(t, name)
-        if is_traced(t): raise ValueError(f'{name}: expected a plain tensor, got one inside torch.func')
+        if is_traced(t): raise ValueError(
+            f"{name}: expected a tensor whose values can be read, got one inside torch.compile, torch.func "
+            "or a recording; call the distance outside of it")
         if t.dtype not in (torch.float32, torch.float64):
             raise ValueError(f"{name}: expected float32 or float64, got {t.dtype}")
         if not t.detach().isfinite().all(): raise ValueError(f"{name}: expected finite numbers, got others")
@@ -54,8 +56,9 @@ def _check_pair(a, b):
 def _check_prices(lam, mu, norm):
     "Refuse prices that are no prices, and unknown norms"
     def price(p): return isinstance(p, Real) and p > 0
-    if not (price(lam) and lam < math.inf): raise ValueError(f"lam: expected a finite price > 0, got {lam!r}")
-    if not price(mu): raise ValueError(f"mu: expected a price > 0, or infinity, got {mu!r}")
+    if not (price(lam) and lam < math.inf):
+        raise ValueError(f"lam: expected a finite number > 0, got {lam!r}")
+    if not price(mu): raise ValueError(f"mu: expected a number > 0, or infinity, got {mu!r}")
     if norm not in ('l1', 'l2'): raise ValueError(f"norm: expected 'l1' or 'l2', got {norm!r}")
 
 def _balanced(f, mass, dtype):
@@ -64,7 +67,8 @@ def _balanced(f, mass, dtype):
     off = (f.sum((-1, -2)).abs()/mass.clamp(min=torch.finfo(torch.float64).tiny)).max().item()
     if off > allowed:
         raise ValueError("b: expected the mass of a in each channel, as mu=inf creates none, got one that "
-                         f"differs by {off:.1e} of it; normalise both, or give mu a price")
+                         f"differs by {off:.1e} of it; divide both by their sum((-1, -2), keepdim=True), "
+                         "or give mu a price")
     return f - f.mean((-1, -2), keepdim=True)
 
 # %% ../nbs/21_distance.ipynb #d011
@@ -93,12 +97,18 @@ def _solved(a, b, given, kind, limits, dtype):
     unit = f.abs().amax((1, 2, 3), keepdim=True)
     unit = torch.where(unit > 0, unit, 1.)
     level = torch.finfo(f.dtype).eps*min(1., mu/lam)*mass.sum(1)/unit.flatten()
-    change = Change(f/unit, level, mu/lam, norm, dtype)
-    found = solve_transport(change, tol=limits.tol, max_iters=limits.max_iters)
+    price, most = mu/lam, dearest(f)
+    if most < price < math.inf:
+        change = Change(f/unit, level, most, norm, dtype)
+        found = solve_transport(change, tol=limits.tol/2, max_iters=limits.max_iters)
+        found = made_dearer(found, change, price, limits.tol)
+    else:
+        change = Change(f/unit, level, price, norm, dtype)
+        found = solve_transport(change, tol=limits.tol, max_iters=limits.max_iters)
     unit = unit*largest
-    price = lam*unit.flatten()
+    scale = lam*unit.flatten()
     return replace(found, flow=unit[..., None]*found.flow, residual=unit*found.residual,
-                   multipliers=lam*found.multipliers, gap=price*found.gap, primal=price*found.primal)
+                   multipliers=lam*found.multipliers, gap=scale*found.gap, primal=scale*found.primal)
 
 # %% ../nbs/21_distance.ipynb #d014
 def beckman_distance(a: Tensor, # images `(B,C,H,W)`, finite, float32 or float64

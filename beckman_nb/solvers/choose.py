@@ -128,9 +128,10 @@ def warn_unfinished(solution, total, limits, what='barycenters'):
     still = ~solution.converged
     if not still.any(): return
     worst = relative(solution.gap[still], solution.primal[still]).max()
-    said = f"tol={limits.tol:g} within max_iters={limits.max_iters}"
-    warnings.warn(f"{int(still.sum())} of {total} {what} did not reach {said}; "
-                  f"their largest relative gap is {worst:.1e}", ConvergenceWarning)
+    reached = f"tol={limits.tol:g} within max_iters={limits.max_iters}"
+    said = (f"{int(still.sum())} of {total} {what} did not reach {reached}; their largest relative gap is "
+            f"{worst:.1e}; a larger tol or more max_iters help")
+    warnings.warn(said, ConvergenceWarning)
 
 def _closed_first(p, weights, params, method):
     "The closed form, and which images are still to be iterated"

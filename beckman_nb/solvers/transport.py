@@ -12,6 +12,7 @@ from collections import namedtuple
 from dataclasses import dataclass, replace
 from functools import cached_property
 from torch import Tensor
+from ..program.beckman import relative
 from ..program.cosine import cosine_modes, laplacian
 from ..program.grid import difference, divergence
 from .loop import Iteration, Limits, blank_judgement, solve
@@ -80,7 +81,8 @@ def _running(d, dim):
 def answer(f, d, mu):
     "The largest feasible multipliers that are not above `d` where `f` is negative"
     most = _running(_running(d.masked_fill(f >= 0, math.inf), -2), -1).clamp(max=mu)
-    return most.masked_fill(most.isinf(), 0.) # nothing is lost anywhere
+    still = (f == 0).all(-1, keepdim=True).all(-2, keepdim=True)
+    return most.masked_fill(still | most.isinf(), 0.)
 
 def feasible(change, prices):
     "Multipliers within all bounds, from any"
@@ -232,3 +234,22 @@ def transport_splitting(
 ) -> Transport: # with the true gap of every image, converged or not
     "The cheapest ways to make changes"
     return solve(TransportSplitting, change, Limits(tol, max_iters, check))
+
+# %% ../../nbs/solvers/75_transport.ipynb #d021
+def dearest(like):
+    "The highest price of creation to iterate with on planes `(…,H,W)`"
+    h, w = like.shape[-2:]
+    return max(h + w - 2, 1)/2
+
+def made_dearer(found, change, mu, tol):
+    "What was found at the price of `change`, at least `dearest`, as an answer at the higher price `mu`"
+    net = change.amount.sum((-1, -2), keepdim=True)
+    wanted = (found.residual*net.sign()).clamp(min=0)
+    total = wanted.sum((-1, -2), keepdim=True).clamp(min=torch.finfo(net.dtype).tiny)
+    r = net*wanted/total
+    m = found.flow - difference(change.potential(found.residual - r))
+    d = found.multipliers + (mu - change.mu)*net.sign()
+    cost = lengths(m, change.norm).sum((1, 2, 3, 4)) + mu*r.abs().sum((1, 2, 3))
+    gap = (cost - (d*change.amount).sum((1, 2, 3))).clamp(min=0)
+    converged = relative(gap, cost, change.zero()) <= tol
+    return replace(found, flow=m, residual=r, multipliers=d, gap=gap, primal=cost, converged=converged)

@@ -8,7 +8,9 @@ __all__ = ['PIECE', 'cpu_transport']
 # %% ../../nbs/solvers/77_transport_cpu.ipynb #k003
 import numpy as np
 import torch
+from functools import cache
 from numba import njit
+from threadpoolctl import ThreadpoolController
 from .closed_form import copy_plane, flat_planes, PLAIN, run_threads
 from .kernels import entry_kernel
 from .loop import Iteration, Limits, solve
@@ -152,6 +154,11 @@ class CompiledTransport(Iteration):
 # %% ../../nbs/solvers/77_transport_cpu.ipynb #k010
 PIECE = 64   # images at a time on each thread
 
+@cache
+def _linear_algebra():
+    "The libraries behind `np.dot`, whose own threads would get in the way of ours"
+    return ThreadpoolController()
+
 def cpu_transport(
     change: Change, # what is to be made, on the CPU
     tol: float=1e-4, # relative gap at which an image is done
@@ -160,4 +167,5 @@ def cpu_transport(
 ) -> Transport: # with the true gap of every image, converged or not
     "The cheapest ways to make changes, by compiled splitting"
     piece = PIECE*torch.get_num_threads()
-    return solve(CompiledTransport, change, Limits(tol, max_iters, check), piece=piece)
+    with _linear_algebra().limit(limits=1, user_api='blas'):
+        return solve(CompiledTransport, change, Limits(tol, max_iters, check), piece=piece)

@@ -237,7 +237,8 @@ def _bound_of(f, d, frame, judge):
     if frame.manhattan:
         _answer(f, 1., d, frame.mu, e, judge.turned)
         _answer(f, -1., d, frame.mu, e, judge.turned)
-        scale = 1. if abs(d[0]) < 1e299 else 0.   # nothing is wanted anywhere
+        scale = 0.   # where nothing is to change
+        for k in range(n): scale = 1. if f[k] != 0. else scale
     else:
         steepest = _steepest(judge.prices, frame.judge_edge, frame.width, e.reshape(n))
         scale = 1/steepest if steepest > 1. else 1.
