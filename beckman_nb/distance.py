@@ -97,14 +97,10 @@ def _solved(a, b, given, kind, limits, dtype):
     unit = f.abs().amax((1, 2, 3), keepdim=True)
     unit = torch.where(unit > 0, unit, 1.)
     level = torch.finfo(f.dtype).eps*min(1., mu/lam)*mass.sum(1)/unit.flatten()
-    price, most = mu/lam, dearest(f)
-    if most < price < math.inf:
-        change = Change(f/unit, level, most, norm, dtype)
-        found = solve_transport(change, tol=limits.tol/2, max_iters=limits.max_iters)
-        found = made_dearer(found, change, price, limits.tol)
-    else:
-        change = Change(f/unit, level, price, norm, dtype)
-        found = solve_transport(change, tol=limits.tol, max_iters=limits.max_iters)
+    dear = dearest(f) < mu/lam < math.inf
+    change = Change(f/unit, level, dearest(f) if dear else mu/lam, norm, dtype)
+    found = solve_transport(change, tol=limits.tol/2 if dear else limits.tol, max_iters=limits.max_iters)
+    if dear: found = made_dearer(found, change, mu/lam, limits.tol)
     unit = unit*largest
     scale = lam*unit.flatten()
     return replace(found, flow=unit[..., None]*found.flow, residual=unit*found.residual,

@@ -54,7 +54,7 @@ def primal_plane(p, w, m, q, pbar, prices, width, r):
 
 # %% ../../nbs/solvers/45_certificate.ipynb #c041
 @njit(**FAST)
-def _steepest(y, edge, width, s):
+def steepest_plane(y, edge, width, s):
     "Largest |grad y| of one padded plane; `s` is scratch, folded in half until one number is left"
     n = len(edge)
     right, down = y[1:], y[width:]
@@ -80,7 +80,7 @@ def _view_value(p, y, w, prices, edge, width, r, d, s):
         a = np.float64(y[k])
         a = a if a > -prices.mu else -prices.mu
         d[k] = a if a < prices.mu else prices.mu
-    f = prices.lam/max(prices.lam, _steepest(d, edge, width, s))
+    f = prices.lam/max(prices.lam, steepest_plane(d, edge, width, s))
     for k in range(n):
         a, c = f*d[k], np.float64(p[k])
         x = c - slope*a

@@ -101,7 +101,7 @@ def _relax(z, new, relax):
     for k in range(len(a)): a[k] += relax*(b[k] - a[k])
 
 @njit(**FAST)
-def _distance(a, b):
+def squared_distance(a, b):
     "Squared distance, in float64"
     x, y = a.reshape(a.size), b.reshape(b.size)
     s = 0.
@@ -113,10 +113,10 @@ def _distance(a, b):
 @njit(**PLAIN)
 def _rebalance(w, m, q, y, m0, q0, y0, omega, prm):
     "Primal weight after travelling from the point with index 0, as in `pdhg`"
-    primal, dual = w.sum()*_distance(q, q0), 0.
+    primal, dual = w.sum()*squared_distance(q, q0), 0.
     for i in range(len(m)):
-        primal += 2*w[i]*_distance(m[i], m0[i])
-        dual += 5*w[i]*_distance(y[i], y0[i])
+        primal += 2*w[i]*squared_distance(m[i], m0[i])
+        dual += 5*w[i]*squared_distance(y[i], y0[i])
     if not (primal > 0 and dual > 0): return omega
     new = math.sqrt(.4*omega*math.sqrt(dual/primal))
     return min(max(new, 1e-3*prm.mu), 1e3*prm.mu)

@@ -69,7 +69,6 @@ class Potential:
         modes = self.rows.T @ e @ self.columns
         return self.rows @ (modes/stiff.masked_fill(stiff == 0, math.inf)) @ self.columns.T
 
-
 # %% ../../nbs/solvers/75_transport.ipynb #d009a
 def _running(d, dim):
     "The largest function below `d` whose steps along one axis are at most 1"
@@ -90,7 +89,6 @@ def feasible(change, prices):
     if change.norm == 'l1': return -answer(-f, -answer(f, d, change.mu), change.mu)
     steepest = lengths(difference(d), 'l2').amax((-1, -2, -3))
     return d/steepest.clamp(min=1)[..., None, None]
-
 
 # %% ../../nbs/solvers/75_transport.ipynb #d009b
 Judged = namedtuple('Judged', 'cost value flow residual prices')
@@ -118,7 +116,6 @@ def ratio(up, down, old, most=4.):
     new = torch.where(moved, up/down.clamp(min=torch.finfo(down.dtype).tiny), old)
     return torch.minimum(torch.maximum(new, old/most), old*most)
 
-
 # %% ../../nbs/solvers/75_transport.ipynb #d012a
 class Schedule:
     "Epochs: how long each is, and whether the weights change between them"
@@ -141,7 +138,6 @@ def first_weights(problem):
     moved = lengths(difference(Potential(f)(f, c[..., None, None])), 'l2').mean((-1, -2, -3))
     start = .5 if problem.norm == 'l2' else 1.5
     return start/moved.clamp(min=1e-12), c
-
 
 # %% ../../nbs/solvers/75_transport.ipynb #d012b
 Point = namedtuple('Point', 'z h flow prices created')

@@ -14,16 +14,16 @@ from threadpoolctl import ThreadpoolController
 from .closed_form import copy_plane, flat_planes, PLAIN, run_threads
 from .kernels import entry_kernel
 from .loop import Iteration, Limits, solve
-from .transport import Change, Schedule, Transport, first_weights
-from .transport_plane import Frame, grid_modes, invert_stiffness, judge_plane, Trip
+from .transport import Change, Point, Schedule, Transport, first_weights
+from .transport_plane import Frame, grid_modes, invert_stiffness, judge_plane
 from .transport_plane import mean_is_better, Prices, reweight_plane, room_to_judge
-from .transport_plane import set_trip, step_plane
+from .transport_plane import set_point, step_plane
 
 # %% ../../nbs/solvers/77_transport_cpu.ipynb #k007
 @njit(**PLAIN)
-def _plane(trip, b, c):
+def _plane(point, b, c):
     "One channel of one image"
-    return Trip(trip.z[b, c], trip.h[b, c], trip.flow[b, c], trip.prices[b, c], trip.created[b, c])
+    return Point(point.z[b, c], point.h[b, c], point.flow[b, c], point.prices[b, c], point.created[b, c])
 
 @entry_kernel
 def _advance_images(index, frame, states, weights, inverse, steps, first, stop):
@@ -52,13 +52,13 @@ def _turn_images(index, frame, states, weights, inverse, count, mean, reweight, 
         for c in range(channels):
             here, old = _plane(now, b, c), _plane(origin, b, c)
             total = _plane(sums, b, c)
-            if mean[b, c]: set_trip(here, total, kind(1/count))
+            if mean[b, c]: set_point(here, total, kind(1/count))
             if reweight:
                 w = weights[b, c]
                 w[0], w[1] = reweight_plane(here, old, w[0], w[1], frame, slopes, old_slopes)
                 invert_stiffness(frame.modes.stiff, w[1], inverse[b, c])
-            set_trip(old, here, kind(1))
-            set_trip(total, here, kind(0))
+            set_point(old, here, kind(1))
+            set_point(total, here, kind(0))
 
 @entry_kernel
 def _certify_images(index, frame, states, count, mean, found, first, stop):
@@ -126,7 +126,7 @@ class CompiledTransport(Iteration):
         "A point with nothing in it, of every image and channel"
         *planes, n = self.frame.f.shape
         shapes = (n,), (2, n), (2, n), (n + self.frame.width + 1,), (n,)
-        return Trip(*(np.zeros((*planes, *shape), self.frame.f.dtype) for shape in shapes))
+        return Point(*(np.zeros((*planes, *shape), self.frame.f.dtype) for shape in shapes))
 
     def _run(self, kernel, index, *args):
         run_threads(kernel, len(index), index, self.frame, self.states, *args)

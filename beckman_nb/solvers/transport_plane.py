@@ -11,7 +11,9 @@ import numpy as np
 from collections import namedtuple
 from numba import njit
 from ..program.cosine import cosine_modes, laplacian
+from .certificate import steepest_plane
 from .closed_form import copy_plane, FAST, fill_plane, PLAIN
+from .cpu import squared_distance
 
 # %% ../../nbs/solvers/76_transport_plane.ipynb #k007
 Modes = namedtuple('Modes', 'rows rows_t columns columns_t stiff')
@@ -42,7 +44,6 @@ def solve_potential(modes, inverse, e, spare, to):
     np.dot(spare, modes.columns_t, to)
 
 # %% ../../nbs/solvers/76_transport_plane.ipynb #k010
-Trip = namedtuple('Trip', 'z h flow prices created')
 Prices = namedtuple('Prices', 'mu bound relax one')
 Frame = namedtuple('Frame', 'amount f modes judge_modes edge below judge_edge fixed mu manhattan width')
 
@@ -155,29 +156,6 @@ def _total_length(m, manhattan):
         for k in range(len(my)): s += math.sqrt(my[k]*my[k] + mx[k]*mx[k])
     return s
 
-# %% ../../nbs/solvers/76_transport_plane.ipynb #k016
-@njit(**FAST)
-def _largest(s):
-    "The largest of some numbers, which are folded in half until one is left"
-    n = len(s)
-    while n > 1:
-        half = (n + 1)//2
-        tail = s[half:n]
-        for k in range(n - half): s[k] = tail[k] if tail[k] > s[k] else s[k]
-        n = half
-    return s[0]
-
-@njit(**FAST)
-def _steepest(u, edge, width, s):
-    "Longest slope of a padded plane; `s` is scratch"
-    right, down = u[1:], u[width:]
-    last = len(edge) - width
-    for k in range(last):
-        a, b = abs(down[k] - u[k]), edge[k]*abs(right[k] - u[k])
-        s[k] = math.sqrt(a*a + b*b)
-    for k in range(last, len(edge)): s[k] = edge[k]*abs(right[k] - u[k])
-    return _largest(s)
-
 # %% ../../nbs/solvers/76_transport_plane.ipynb #k017
 @njit(**FAST)
 def _spread_rows(d):
@@ -240,7 +218,7 @@ def _bound_of(f, d, frame, judge):
         scale = 0.   # where nothing is to change
         for k in range(n): scale = 1. if f[k] != 0. else scale
     else:
-        steepest = _steepest(judge.prices, frame.judge_edge, frame.width, e.reshape(n))
+        steepest = steepest_plane(judge.prices, frame.judge_edge, frame.width, e.reshape(n))
         scale = 1/steepest if steepest > 1. else 1.
     value = 0.
     for k in range(n):
@@ -279,7 +257,7 @@ def _set_plane(to, source, share):
     for k in range(len(a)): a[k] = share*b[k]
 
 @njit(**PLAIN)
-def set_trip(to, source, share):
+def set_point(to, source, share):
     "`share` of a whole point"
     _set_plane(to.z, source.z, share)
     _set_plane(to.h, source.h, share)
@@ -287,15 +265,10 @@ def set_trip(to, source, share):
     _set_plane(to.prices, source.prices, share)
     _set_plane(to.created, source.created, share)
 
-@njit(**FAST)
+@njit(**PLAIN)
 def _travelled(a, b):
     "Distance between two planes, in float64"
-    x, y = a.reshape(a.size), b.reshape(b.size)
-    s = 0.
-    for k in range(len(x)):
-        d = np.float64(x[k]) - np.float64(y[k])
-        s += d*d
-    return math.sqrt(s)
+    return math.sqrt(squared_distance(a, b))
 
 @njit(**PLAIN)
 def _ratio(up, down, old):
