@@ -49,6 +49,7 @@ from .threat import ThreatModel
 from .train.attacks import Attack, fgsm, pgd
 from .train.callback import (
     AdversarialTraining, BeckmanTraining, DefendedPrediction, NoiseTraining, RobustAccuracy)
+from .train.resume import Resume
 from .train.extras import BeckmanMonitor, SeedEpochs, WeightAverage
 from .train.geometric import attack_vote, flow_attack, worst_view
 from .train.learner import normalize_inside

@@ -89,13 +89,15 @@ def small_cnn(
     in_channels: int=3, # channels of the images
     mean=None,         # of the images, one number or one per channel; default 0.5
     std=None,          # the same; default 0.25
-    width: int=16      # channels of the first convolution; multiples of 16 are fast
-) -> nn.Module: # maps (B,in_channels,H,W) in [0,1], H and W >= 8, to logits (B,n_classes)
+    width: int=16,     # channels of the first convolution; multiples of 16 are fast
+    stride: int=2      # of the first convolution, even; 4 for images of 64×64 and more
+) -> nn.Module: # maps (B,in_channels,H,W) in [0,1], H and W >= 4*stride, to logits (B,n_classes); `ValueError` for an odd stride
     "A small residual network for CPUs: 16-32-64 channels, strided early, normalisation inside"
+    if stride < 2 or stride % 2: raise ValueError(f'stride: expected an even number, got {stride}')
     w = width
     return _he(nn.Sequential(OrderedDict(
         normalize=_normalize(mean, std, in_channels, (.5, .25)),
-        conv=_conv3(in_channels, w, 2),
+        conv=nn.Conv2d(in_channels, w, stride + 1, stride, stride//2, bias=False),
         block1=PreActBlock(w, 2*w),
         block2=PreActBlock(2*w, 4*w, 2),
         head=nn.Sequential(nn.BatchNorm2d(4*w), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),

@@ -44,9 +44,9 @@ def treatment_of(
     "The treatment in the name of a network"
     return name.rsplit(' #', 1)[0]
 
-def _load(path, arrays):
+def _load(plan, path, arrays):
     "A `small_cnn` with stored weights; an error if they do not fit in every detail"
-    net = untrained(arrays)
+    net = untrained(arrays, plan.width, plan.stride)
     net.load_state_dict(load_file(path), strict=True)
     return net.eval()
 
@@ -55,31 +55,39 @@ def _loaders(arrays, seed=0, device='cpu'):
     "What a job trains on, with a few test images to see that it learns"
     return get_dls(arrays, n_valid=min(100, len(arrays.x_test)), seed=seed, device=torch.device(device))
 
-def _base(plan, arrays, device):
+def _base(plan, arrays, device, state):
     "The network that all copies start from"
     set_seed(0)
-    if plan.base: return _load(shipped_weights(arrays.name) if plan.base == 'shipped' else plan.base, arrays)
-    net = untrained(arrays)
+    start = shipped_weights(arrays.name) if plan.base == 'shipped' else plan.base
+    if start: return _load(plan, start, arrays)
+    net = untrained(arrays, plan.width, plan.stride)
     if not plan.base_epochs: return net
     attacked = [AdversarialTraining('fgsm', eps=plan.eps)]
-    return train_network(net, _loaders(arrays, 0, device), attacked, plan.base_epochs, plan.base_lr, seed=0)
+    how = dict(seed=0, half=plan.half, state=state)
+    return train_network(net, _loaders(arrays, 0, device), attacked, plan.base_epochs, plan.base_lr, **how)
 
-def _treated(plan, arrays, base, name, device):
+def _treated(plan, arrays, base, name, device, state):
     "A copy of the base after the treatment and with the seed in its name"
     treatment, seed = name.rsplit(' #', 1)
     if not plan.epochs: return base
     cbs = TREATMENTS[treatment].callbacks(plan.eps, arrays.x_train.shape[-1])
-    return train_network(base, _loaders(arrays, int(seed), device), cbs, plan.epochs, plan.lr, int(seed))
+    how = dict(seed=int(seed), half=plan.half, state=state)
+    return train_network(base, _loaders(arrays, int(seed), device), cbs, plan.epochs, plan.lr, **how)
 
 def _train_job(plan, root, folder, name, device):
     "Train the base, or a copy of it with the treatment and seed in the job's name, and store it"
     start = time.time()
     arrays, _ = study_data(plan, root)
-    if name == 'base': net = _base(plan, arrays, device)
-    else: net = _treated(plan, arrays, _load(folder/'networks'/'base.safetensors', arrays), name, device)
+    state = folder/'networks'/f'{name}.state' # what a killed job goes on from
+    state.parent.mkdir(parents=True, exist_ok=True)
+    if name == 'base': net = _base(plan, arrays, device, state)
+    else:
+        base = _load(plan, folder/'networks'/'base.safetensors', arrays)
+        net = _treated(plan, arrays, base, name, device, state)
     weights = {k: v.contiguous() for k,v in net.state_dict().items()}
     about = dict(seconds=f'{time.time() - start:.1f}', images=str(len(arrays.x_train)))
     store_whole(folder/'networks'/f'{name}.safetensors', save(weights, metadata=about))
+    state.unlink(missing_ok=True)
 
 # %% ../../nbs/studies/10_paper.ipynb #c044
 def _defenses(plan, name, side):
@@ -118,7 +126,7 @@ def _attack_job(plan, root, folder, name, device):
     start = time.time()
     arrays, (x, y) = study_data(plan, root)
     side = x.shape[-1]
-    net = faster(_load(folder/'networks'/f'{name}.safetensors', arrays)).to(device)
+    net = faster(_load(plan, folder/'networks'/f'{name}.safetensors', arrays)).to(device)
     if name != 'base' and (answer := TREATMENTS[treatment_of(name)].answer): net = answer(net)
     layers = {k: v.to(device) for k,v in _defenses(plan, name, side).items()}
     slow = dict(transport=min(plan.n_transport, plan.n))

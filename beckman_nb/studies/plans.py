@@ -231,6 +231,9 @@ class Plan:
     eps:float = 8/255 # radius of the Linf perturbations
     held:int = 1000 # training images that no network sees
     n_train:int = None # training images, drawn evenly from the classes; None: all that are not held out
+    width:int = 16 # channels of the network's first convolution
+    stride:int = 2 # of the network's first convolution
+    half:bool = False # train in bfloat16
     base_epochs:int = 12 # epochs of fast adversarial training of the base
     base_lr:float = 8e-3 # largest learning rate of the base
     lr:float = 2e-3 # largest learning rate of the one epoch
@@ -277,16 +280,22 @@ def study_data(
 
 def untrained(
     arrays, # `Arrays` of a data set
+    width=16, # channels of its first convolution
+    stride=2, # of its first convolution
 ): # `small_cnn` with the normalisation of the data
     "The network of the studies before anything has been done to it"
     mean, std = arrays.stats()
-    return small_cnn(len(arrays.classes), in_channels=arrays.x_train.shape[1], mean=mean, std=std)
+    return small_cnn(len(arrays.classes), in_channels=arrays.x_train.shape[1], mean=mean, std=std,
+                     width=width, stride=stride)
 
 # %% ../../nbs/studies/00_plans.ipynb #c077
+_WITHOUT_TRANSPORT = ('control', 'clean', 'adversarial', 'both', 'two_sided')
 STUDIES = {
-    'cifar10': dict(data='cifar10', repeated=('control', 'clean', 'adversarial', 'both', 'two_sided')),
-    'cifar100': dict(data='cifar100', seeds=(0,), treatments=('control', 'adversarial')),
-    'tiny-imagenet': dict(data='tiny-imagenet', seeds=(0,), treatments=('control', 'adversarial')),
+    'cifar10': dict(data='cifar10', repeated=_WITHOUT_TRANSPORT),
+    'cifar100': dict(data='cifar100', width=32, half=True, base_epochs=24,
+                     treatments=_WITHOUT_TRANSPORT, repeated=('control', 'adversarial')),
+    'tiny-imagenet': dict(data='tiny-imagenet', width=32, stride=4, half=True, base_epochs=16,
+                          treatments=_WITHOUT_TRANSPORT, repeated=('control', 'adversarial')),
     'search': dict(data='cifar10', treatments=tuple(SEARCH), seeds=(0,), split='held',
                    threats=True, controls=False),
     'confirm': dict(data='cifar10', treatments=('control 3', 'pose'), seeds=(1,), first=5000,
@@ -320,7 +329,7 @@ def study_plan(
     held, first = min(1000, len(arrays.x_train)//10), given.get('first', 0)
     if first >= len(arrays.x_test): first = 0 # a small data set: there is no further on
     room = held if given.get('split') == 'held' else len(arrays.x_test) - first
-    epochs = min(60, max(12, round(600_000/(len(arrays.x_train) - held))))
+    epochs = max(given.get('base_epochs', 12), min(60, round(600_000/(len(arrays.x_train) - held))))
     given |= dict(data=data, held=held, first=first, n=min(given.get('n', 1000), room), base_epochs=epochs)
     plan = Plan(**given)
     return _small_plan(plan, arrays) if small else plan

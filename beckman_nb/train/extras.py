@@ -25,6 +25,7 @@ from ..runs import is_live
 from .callback import Columns, RecipeCallback
 from .learner import Undone
 from .recipes import no_clock
+from .resume import Resume
 
 # %% ../../nbs/train/40_extras.ipynb #c076
 class Stopwatch:
@@ -126,6 +127,16 @@ class WeightAverage(Undone):
         self.average = AveragedModel(get_model(self.learn.model), multi_avg_fn=rule)
         self.own = None
 
+    def state_dict(self):
+        "What `Resume` stores: the average, and the weights while it has taken their place"
+        return dict(average=self.average.state_dict(), own=self.own)
+
+    def load_state_dict(self, state):
+        "The average as it was stored"
+        self.average.load_state_dict(state['average'])
+        weights, own = get_model(self.learn.model).parameters(), state['own']
+        self.own = own and [o.to(w.device) for o, w in zip(own, weights)]
+
     def after_step(self): self.average.update_parameters(get_model(self.learn.model))
     def before_train(self): self._put_back()
     def before_validate(self): self._put_in()
@@ -176,6 +187,15 @@ def _plain_lines(learn, show):
     learn.remove_cb(ProgressCallback)
     learn.logger = line
 
+class _Half(nn.Module):
+    "A network that computes in bfloat16, while its weights and its answer are float32"
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        with torch.autocast(x.device.type, torch.bfloat16): return self.net(x).float()
+
 def train_network(
     net: nn.Module, # network to start from; it is not changed
     dls, # fastai `DataLoaders` of images in [0,1], on the device to train on
@@ -184,11 +204,16 @@ def train_network(
     lr: float=2e-3, # largest learning rate of the one-cycle schedule
     seed: int=0, # of the order of the images and of everything random
     show: bool=False, # show how it goes
+    half: bool=False, # compute in bfloat16, as torch's autocast does it; weights stay float32
+    state=None, # file that a killed run goes on from, as in `Resume`; `None`: nothing is stored
 ) -> nn.Module: # the trained copy, in evaluation mode, on the CPU
     "A copy of a network after some epochs with these callbacks"
-    learn = Learner(dls, copy.deepcopy(net), metrics=accuracy, cbs=callbacks, path=Path('.'))
+    keeps = [] if state is None else [Resume(state)]
+    trained = copy.deepcopy(net)
+    model = _Half(trained) if half else trained
+    learn = Learner(dls, model, metrics=accuracy, cbs=[*callbacks, *keeps], path=Path('.'))
     if not (show and is_live(sys.stdout)): _plain_lines(learn, show)
     set_seed(seed)
     dls.train.rng.seed(seed)
     learn.fit_one_cycle(epochs, lr)
-    return learn.model.eval().cpu()
+    return trained.eval().cpu()
