@@ -21,7 +21,7 @@ from fastai.vision.augment import RandTransform
 from fastcore.basics import patch
 from pathlib import Path
 from torchvision.datasets import CIFAR10, CIFAR100
-from .files import ARCHIVES, check_labels, content, decode_all, files_in, read_npz
+from .files import ARCHIVES, check_labels, content, decode_all, files_in, kept, read_npz
 
 # %% ../nbs/40_data.ipynb #c009
 @dataclass(frozen=True, eq=False)
@@ -193,8 +193,8 @@ def _is_training_image(name, ids):
     hidden = any(part.startswith('.') for part in parts)
     return name.endswith('.JPEG') and not hidden and (not ids or parts[1] in ids)
 
-def _load_tiny(path):
-    "Tiny ImageNet from a folder or archive in the official layout"
+def _decode_tiny(path):
+    "The arrays of Tiny ImageNet, from its own files"
     files = _layout(path)
     def text(name): return content(files.get(name, b'')).decode()
     ids = set(text('wnids.txt').split())
@@ -207,12 +207,18 @@ def _load_tiny(path):
         raise ValueError(f'{path} is damaged: {len(train)} training images, {len(val)} annotations, '
                          f'{len(lost)} of them without image or class {lost[:1]}')
     number = {w: i for i, w in enumerate(wnids)}
-    x_train = decode_all([(n, files[n]) for n in train])
-    x_test = decode_all([(n, files[n]) for n, _ in val])
-    y_train = torch.tensor([number[n.split('/')[1]] for n in train])
-    y_test = torch.tensor([number[w] for _, w in val])
-    classes = _class_names(wnids, text('words.txt'))
-    return Arrays(x_train, y_train, x_test, y_test, classes, 'tiny-imagenet')
+    x_train = decode_all([(n, files[n]) for n in train]).numpy()
+    x_test = decode_all([(n, files[n]) for n, _ in val]).numpy()
+    y_train = np.array([number[n.split('/')[1]] for n in train])
+    y_test = np.array([number[w] for _, w in val])
+    classes = np.array(_class_names(wnids, text('words.txt')))
+    return dict(x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test, classes=classes)
+
+def _load_tiny(path):
+    "Tiny ImageNet from a folder or archive in the official layout, decoded once"
+    found = kept(path, lambda: _decode_tiny(path))
+    parts = [torch.from_numpy(found[k]) for k in ('x_train', 'y_train', 'x_test', 'y_test')]
+    return Arrays(*parts, tuple(map(str, found['classes'])), 'tiny-imagenet')
 
 def _find_tiny(root):
     "The folder or archive with Tiny ImageNet at or below `root`"

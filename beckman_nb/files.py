@@ -11,12 +11,16 @@ import math
 import numpy as np
 import os
 import tarfile
+import time
 import torch
+import warnings
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from fastprogress import progress_bar
+from contextlib import suppress
+from fastcore.xdg import xdg_cache_home
 from PIL import Image
+from .runs import digest, Progress
 
 # %% ../nbs/39_files.ipynb #c011
 ARCHIVES = ('.tar', '.tar.gz', '.tgz', '.zip')
@@ -119,14 +123,68 @@ def decode(
     except (OSError, SyntaxError, Image.DecompressionBombError) as e:
         raise ValueError(f'{name} is not a readable image ({e})') from e
 
+MANY = 5000 # images from which on somebody who waits is told how far it is, and their pixels are kept
+
 def decode_all(
     named, # list of `(name, bytes or Path)`
 )->torch.Tensor: # uint8 (n,3,H,W); `ValueError` when the sizes differ
     "All images of a set"
-    first = decode(named[0])
-    size = first.shape[1], first.shape[0]
+    height, width, _ = decode(named[0]).shape
+    _fits(3*height*width*len(named), f'{named[0][0]} and {len(named) - 1} others')
+    pixels = np.empty((len(named), 3, height, width), np.uint8)
+    def put(k): pixels[k] = decode(named[k], (width, height)).transpose(2, 0, 1)
+    start, progress = time.time(), Progress(len(named)) if len(named) > MANY else None
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as ex:
-        others = ex.map(lambda o: decode(o, size), named[1:])
-        if len(named) > 5000: others = progress_bar(others, total=len(named) - 1, leave=False)
-        pixels = np.stack([first, *others])
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+        for done, _ in enumerate(ex.map(put, range(len(named))), 1):
+            if progress and done % 100 == 0: progress(done, time.time() - start, 'images decoded')
+    return torch.from_numpy(pixels)
+
+# %% ../nbs/39_files.ipynb #c041
+def stamp(
+    path, # `Path` of a folder or an archive
+)->str: # 24 hexadecimal digits
+    "What is another when a file of a folder, or the archive, has changed, come or gone"
+    def told(file):
+        about = file.stat()
+        return file.name, about.st_size, about.st_mtime_ns
+    if not path.is_dir(): return digest(*told(path))
+    found = []
+    for folder, _, _ in os.walk(path):
+        with os.scandir(folder) as files: found += [(folder, *told(o)) for o in files if o.is_file()]
+    return digest(sorted(found))
+
+def kept_file(
+    path, # `Path` of a folder or an archive
+): # `Path`
+    "Where the arrays of a data set are kept"
+    return xdg_cache_home()/'beckman_nb'/f'{digest(str(path.resolve()))}.npz'
+
+def _is_of(file, mark):
+    "Whether arrays that are kept have this stamp"
+    try:
+        with zipfile.ZipFile(file) as z: return str(_read_array(z, z.getinfo('stamp.npy'))) == mark
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile): return False
+
+def _keep(file, arrays):
+    "Store arrays, whole or not at all; a disk that refuses costs the next start some time and nothing else"
+    new = file.with_name(f'{file.stem}.{os.getpid()}.tmp.npz')
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(new, **arrays)
+        os.replace(new, file)
+    except OSError as e:
+        with suppress(OSError): new.unlink(missing_ok=True)
+        warnings.warn(f'{file.parent} cannot be written ({e.strerror}); pixels are decoded again next time')
+
+def kept(
+    path, # `Path` of a folder or an archive
+    make, # function without arguments that reads its arrays, a dict, in the first place
+)->dict: # name to array
+    "The arrays of a data set, from the cache where its files are what they were"
+    file, mark = kept_file(path), stamp(path)
+    if _is_of(file, mark):
+        try: return read_npz(file)
+        except ValueError as e: warnings.warn(f'{e}; it is made again')
+    arrays = make()
+    if max(map(len, arrays.values())) > MANY: _keep(file, arrays | dict(stamp=np.array(mark)))
+    return arrays
