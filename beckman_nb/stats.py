@@ -11,7 +11,7 @@ import math
 import torch
 from dataclasses import dataclass
 from scipy.optimize import brentq
-from scipy.stats import binomtest, norm as gaussian, ttest_1samp
+from scipy.stats import binomtest, norm as gaussian, t as student, ttest_1samp
 
 # %% ../nbs/12_stats.ipynb #c013
 def wilson(
@@ -145,16 +145,25 @@ def _student(values):
 def compare_over_seeds(
     a, # booleans (n,), one tensor per seed
     b, # the same images, the rows to subtract; as many seeds, or one
-): # `(difference, lo, hi, p)`, 95%
-    "Paired difference of two treatments on the same images"
+): # `(difference, lo, hi, p)`, 95%; `ValueError` for other numbers of seeds
+    "Paired difference of two treatments on the same images, over seeds and images"
     if len(a) == len(b) == 1:
         found = compare(a[0], b[0])
         return found.difference, found.lo, found.hi, found.p
-    first, second = (torch.stack(list(rows)).double().mean(0) for rows in (a, b))
-    per_image = first - second
-    difference = float(per_image.numpy().mean())
-    if per_image.numpy().std() > 0: return difference, *_student(per_image)
-    return difference, difference, difference, 1. if difference == 0 else 0.
+    if len(b) not in (1, len(a)): raise ValueError(f'b: expected {len(a)} seeds, or one, got {len(b)}')
+    first, second = (torch.stack(list(rows)).double() for rows in (a, b))
+    return _crossed((first - second).numpy())
+
+def _crossed(d):
+    "Mean, ends of its 95% interval and p-value of zero, from differences (seeds, images)"
+    mean = float(d.mean())
+    parts = [(values.var(ddof=1)/len(values), len(values) - 1) for values in (d.mean(0), d.mean(1))]
+    variance = sum(part for part, _ in parts)
+    if variance == 0: return mean, mean, mean, 1. if mean == 0 else 0.
+    freedom = variance**2/sum(part**2/free for part, free in parts)
+    law, error = student(freedom), math.sqrt(variance)
+    half = float(law.ppf(.975))*error
+    return mean, mean - half, mean + half, float(2*law.sf(abs(mean)/error))
 
 # %% ../nbs/12_stats.ipynb #c111
 def over_seeds(
