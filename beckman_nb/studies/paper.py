@@ -11,7 +11,7 @@ import json
 import os
 import time
 import torch
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from fastai.torch_core import set_seed
 from pathlib import Path
 from safetensors.torch import load_file, save
@@ -121,25 +121,35 @@ def faster(
     return fuse(copy.deepcopy(net)).to(memory_format=torch.channels_last).eval()
 
 # %% ../../nbs/studies/10_paper.ipynb #c048
-def _attack_job(plan, root, folder, name, device):
-    "Attack one network, and store the answer for every image"
+def _attack(plan, root, folder, name, device, part):
+    "Attack one network, and store the answer for every image in this part of the study"
     start = time.time()
     arrays, (x, y) = study_data(plan, root)
     side = x.shape[-1]
     net = faster(_load(plan, folder/'networks'/f'{name}.safetensors', arrays)).to(device)
     if name != 'base' and (answer := TREATMENTS[treatment_of(name)].answer): net = answer(net)
     layers = {k: v.to(device) for k,v in _defenses(plan, name, side).items()}
+    pieces = folder/('pieces' if part == 'answers' else f'pieces of {part}')
     slow = dict(transport=min(plan.n_transport, plan.n))
     found = robustness({name: net}, (x, y), layers or None, eps=plan.eps, attacks=plan.attacks or None,
                        controls=plan.controls and name == 'base', quick=plan.quick, n_of=slow,
-                       device=device, progress=False, folder=folder/'pieces'/name)
+                       device=device, progress=False, folder=pieces/name)
     if plan.threats:
         models = {'none': net, **{d: Defended(layer, net) for d,layer in layers.items() if d != 'transport'}}
         for d,model in models.items():
             survived = threat_answers(model, x.to(device), y.to(device), plan.budget*(side/32)**2)
             found.right |= {(name, d, threat): right.cpu() for threat,right in survived.items()}
     out = dict(found.to_dict(), date=time.strftime('%Y-%m-%d'), seconds_of_job=round(time.time() - start, 1))
-    store_whole(folder/'answers'/f'{name}.json', json.dumps(out, ensure_ascii=False))
+    store_whole(folder/part/f'{name}.json', json.dumps(out, ensure_ascii=False))
+
+def _attack_job(plan, root, folder, name, device):
+    "Attack one network as the plan says"
+    _attack(plan, root, folder, name, device, 'answers')
+
+def _full_job(plan, root, folder, name, device):
+    "Attack one network by all of AutoAttack, on fewer images"
+    fewer = replace(plan, treatments=plan.full_of, n=plan.n_full, attacks=(), controls=False, threats=False)
+    _attack(fewer, root, folder, name, device, 'full')
 
 # %% ../../nbs/studies/10_paper.ipynb #c050
 def study_jobs(
@@ -155,6 +165,8 @@ def study_jobs(
     for name in ['base', *copies]:
         if name != 'base': jobs[network(name)] = (_train_job, name, [network('base')])
         jobs[folder/'answers'/f'{name}.json'] = (_attack_job, name, [network(name)])
+    some = ['base', *(f'{t} #{plan.seeds[0]}' for t in plan.full_of)] if plan.n_full else []
+    for name in some: jobs[folder/'full'/f'{name}.json'] = (_full_job, name, [network(name)])
     return jobs
 
 # %% ../../nbs/studies/10_paper.ipynb #c056
@@ -180,7 +192,7 @@ def run_study(
     workers=1, # processes
     device='cpu', # 'cpu' or 'cuda'
     minutes=None, # start no job after this many
-): # dict: `plan`, `answers` by network, `missing`, the number of jobs not done, and what it was computed with
+): # dict: `plan`, `answers` by network, `full` likewise where the plan asks for all of AutoAttack, `missing`, the number of jobs not done, and what it was computed with
     "Run a study, or what is left of it, and collect its answers"
     folder, settings = Path(folder), json.loads(json.dumps(asdict(plan)))
     arrays, _ = study_data(plan, root) # an error in the data shows before anything is started
@@ -189,7 +201,10 @@ def run_study(
     whole = {file: (function, (plan, root, folder, name, device), needs)
              for file,(function, name, needs) in jobs.items()}
     missing = run_jobs(whole, workers, threads, minutes, prepare=(quiet_fastai, ()))
-    attacked = [(name, file) for file,(function, name, _) in jobs.items() if function is _attack_job]
-    answers = {name: json.loads(file.read_text()) for name,file in attacked if file.exists()}
-    return dict(plan=settings | dict(data=Path(plan.data).name), answers=answers, missing=missing,
-                trained_on=len(arrays.x_train), versions=versions(), device=_device_name(device))
+    def found(function):
+        "The answers that these jobs stored, by network"
+        files = [(name, file) for file,(job, name, _) in jobs.items() if job is function]
+        return {name: json.loads(file.read_text()) for name,file in files if file.exists()}
+    return dict(plan=settings | dict(data=Path(plan.data).name), answers=found(_attack_job), missing=missing,
+                full=found(_full_job), trained_on=len(arrays.x_train), versions=versions(),
+                device=_device_name(device))

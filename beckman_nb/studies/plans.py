@@ -244,6 +244,8 @@ class Plan:
     n_transport:int = 100 # how many behind a layer with transport, which is slow to attack
     attacks:tuple = ('apgd-ce', 'apgd-t') # of AutoAttack's attacks; (): all of them
     quick:bool = False # the quick attack instead
+    n_full:int = 0 # images on which the base and `full_of` are attacked by all of AutoAttack as well
+    full_of:tuple = ('control', 'adversarial') # treatments, with the first seed
     controls:bool = True # shift, rotation and darkening on the base
     threats:bool = False # also rotations with shifts, and mass moved
     budget:float = 5. # radius of the Beckmann ball for the latter, at 32 pixels
@@ -292,9 +294,9 @@ def untrained(
 _WITHOUT_TRANSPORT = ('control', 'clean', 'adversarial', 'both', 'two_sided')
 STUDIES = {
     'cifar10': dict(data='cifar10', repeated=_WITHOUT_TRANSPORT),
-    'cifar100': dict(data='cifar100', width=32, half=True, base_epochs=24,
+    'cifar100': dict(data='cifar100', n_full=200, width=32, half=True, base_epochs=24,
                      treatments=_WITHOUT_TRANSPORT, repeated=('control', 'adversarial')),
-    'tiny-imagenet': dict(data='tiny-imagenet', width=32, stride=4, half=True, base_epochs=16,
+    'tiny-imagenet': dict(data='tiny-imagenet', n_full=200, width=32, stride=4, half=True, base_epochs=16,
                           treatments=_WITHOUT_TRANSPORT, repeated=('control', 'adversarial')),
     'search': dict(data='cifar10', treatments=tuple(SEARCH), seeds=(0,), split='held',
                    threats=True, controls=False),
@@ -311,7 +313,7 @@ def _small_plan(plan, arrays):
     few = tuple(t for t in plan.treatments if t in _FEW)
     n_train = min(10_000, len(arrays.x_train) - plan.held)
     plan = replace(plan, treatments=few, seeds=(0,), repeated=None, n_train=n_train)
-    plan = replace(plan, n=min(plan.n, 100), n_transport=10)
+    plan = replace(plan, n=min(plan.n, 100), n_transport=10, n_full=0)
     if shipped_weights(arrays.name): return replace(plan, base='shipped')
     return replace(plan, base_epochs=max(3, plan.base_epochs//4))
 
