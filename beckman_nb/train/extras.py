@@ -127,11 +127,13 @@ class WeightAverage(Undone):
         self.average = AveragedModel(get_model(self.learn.model), multi_avg_fn=rule)
         self.own = None
 
-    def state_dict(self):
+    def state_dict(self)->dict: # of tensors
         "What `Resume` stores: the average, and the weights while it has taken their place"
         return dict(average=self.average.state_dict(), own=self.own)
 
-    def load_state_dict(self, state):
+    def load_state_dict(self,
+        state:dict, # what `state_dict` returned
+    ):
         "The average as it was stored"
         self.average.load_state_dict(state['average'])
         weights, own = get_model(self.learn.model).parameters(), state['own']
