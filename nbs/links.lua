@@ -38,7 +38,7 @@ end
 function Link(link)
   if stringify(link.content):match '%]%(/' then link.content = without_inner(link.content) end
   if link.target:match('^/blob/') then return {} end
-  if link.target:match('^https://docs%.fast%.ai/') and not stringify(link.content):match('%u') then return link.content end
+  if link.target:match('^https:..docs%.fast%.ai/') and not stringify(link.content):match('%u') then return link.content end
   if not readme then return link end
   local page = link.target:match('^/([^#]*)')
   if page then

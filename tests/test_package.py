@@ -93,15 +93,17 @@ def explained(text):
 
 
 def test_docs_configuration():
-    "Each key of the docs configuration is explained there, none needs an address, and the words are settings.ini's."
+    "Each key of the docs configuration is explained there, none needs an address, and settings.ini agrees."
     yaml = pytest.importorskip('yaml')
     text = (ROOT/'_quarto.yml').read_text(encoding='utf-8')
-    cfg, sidebar = yaml.safe_load(text), yaml.safe_load((ROOT/'nbs'/'sidebar.yml').read_text(encoding='utf-8'))
+    cfg = yaml.safe_load(text)
+    sidebar = yaml.safe_load((ROOT/'nbs'/'sidebar.yml').read_text(encoding='utf-8'))
     assert sorted(explained(text)) == sorted(key_paths(cfg) + key_paths(sidebar))
     web = cfg['website']
     assert web['description'] == CFG['description'] and web['title'] == CFG['lib_name']
     if not CFG['git_url']: assert not {'site-url', 'repo-url', 'repo-actions', 'open-graph'} & set(web)
-    for name in ('favicon.png', 'llms.txt', *cfg['filters'], cfg['format']['html']['css']): assert (ROOT/'nbs'/name).exists()
+    files = ['favicon.png', 'llms.txt', *cfg['filters'], cfg['format']['html']['css']]
+    for name in files: assert (ROOT/'nbs'/name).exists(), name
 
 
 def test_citation():

@@ -163,14 +163,16 @@ def size()->int: # pixels
 
 def test_signatures(project):
     "A printed signature becomes a short one and a table; a link in a comment is a link."
-    write_nb(project/'01_page.ipynb', *PAGE, code('#| output: asis\nshow_doc(scaled)', shown(text_markdown=SIGNATURE)))
+    cell = code('#| output: asis\nshow_doc(scaled)', shown(text_markdown=SIGNATURE))
+    write_nb(project/'01_page.ipynb', *PAGE, cell)
     assert quarto(project).returncode == 0
     page = (project/'_docs'/'page.html').read_text()
     has_all(page, '<table class="parameters">', '<p>Scaled by <code>a</code></p>', '<th>Default</th>')
     plain = re.sub(r'\s+', ' ', html.unescape(re.sub(r'<[^>]+>', '', page)))
     has_all(plain, "scaled(x, a, how=', #(', weights=None, **kwargs) -> Tensor")
-    has_all(plain, 'x Tensor (B,), as g takes it: a*b, c*d finite', 'a dict[str, int]', "how str ', #(' one of two",
-            'weights None by default 1', 'Returns Tensor the product', 'size() -> int', 'Returns: pixels')
+    has_all(plain, 'x Tensor (B,), as g takes it: a*b, c*d finite', 'a dict[str, int]',
+            "how str ', #(' one of two", 'weights None by default 1', 'Returns Tensor the product',
+            'size() -> int', 'Returns: pixels')
     has_all(page, '<a href="deep/below.html#g"><code>g</code></a>')
 
 
@@ -194,13 +196,15 @@ def test_folded_checks(project):
 
 
 def test_links_in_links(project):
-    "nbdev's link inside one written by hand goes, as does one to a name of fastai that is a plain word of ours."
+    "nbdev's link inside one written by hand goes, as does one from a plain word to fastai."
     docs = 'https://docs.fast.ai/a.html'
-    write_nb(project/'01_page.ipynb', *PAGE, md(f'[[`g`](/deep/below.html#g)](02_other.ipynb), [`params`]({docs}#p), '
-                                                f'[`Learner`]({docs}#learner), [see [`g`](/page.html) there](02_other.ipynb)'))
+    write_nb(project/'01_page.ipynb', *PAGE, md(
+        f'[[`g`](/deep/below.html#g)](02_other.ipynb), [`params`]({docs}#p), [`Learner`]({docs}#learner), '
+        '[see [`g`](/page.html) there](02_other.ipynb)'))
     assert quarto(project).returncode == 0
     page = (project/'_docs'/'page.html').read_text()
-    has_all(page, '<a href="other.html"><code>g</code></a>', f'<a href="{docs}#learner"><code>Learner</code></a>',
+    has_all(page, '<a href="other.html"><code>g</code></a>',
+            f'<a href="{docs}#learner"><code>Learner</code></a>',
             '<a href="other.html">see <code>g</code> there</a>')
     assert '#p"' not in page and '](' not in page
 

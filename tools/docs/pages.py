@@ -73,8 +73,8 @@ def menu_html(entries, pages, here):
     for label, o in entries:
         if not isinstance(o, str):
             state = ' open' if here in menu_sources(o) else ''
-            inner = menu_html(o, pages, here)
-            res.append(f'<li><details{state}><summary>{html.escape(label)}</summary>\n{inner}\n</details></li>')
+            head = f'<summary>{html.escape(label)}</summary>'
+            res.append(f'<li><details{state}>{head}\n{menu_html(o, pages, here)}\n</details></li>')
             continue
         dst, meta = pages[o]
         current = ' aria-current="page"' if o == here else ''

@@ -1,4 +1,4 @@
-"""The index that site.js searches: the prose of every section, in a script, so that it works from a disk, too."""
+"""The index that site.js searches: the prose of every section, in a script, which works from a disk, too."""
 import html, json, re
 
 HEADING = re.compile(r'<h([1-4])(?: class="[^"]*")?(?: id="([^"]*)")?[^>]*>(.*?)</h\1>', flags=re.S)
