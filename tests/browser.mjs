@@ -23,6 +23,7 @@ async function launch() {
 // A new tab with the page `file`; what it says and asks for is noted
 async function open(context, file) {
   const tab = await context.newPage();
+  tab.setDefaultTimeout(120_000);  // a busy machine is no finding
   tab.on('console', m => { if (m.type() === 'error') note(file, 'console', m.text()); });
   tab.on('pageerror', e => note(file, 'console', e.message));
   tab.on('request', r => { if (!/^(file|data|blob):/.test(r.url())) note(file, 'outside', r.url()); });
@@ -60,7 +61,7 @@ async function axe(context, file) {
 async function search(context, file, query) {
   const tab = await open(context, file);
   await tab.fill('#search', query);
-  await tab.waitForSelector('#hits a', {timeout: 20000}).catch(e => note(file, 'search', e.message));
+  await tab.waitForSelector('#hits a').catch(e => note(file, 'search', e.message));
   return tab.$$eval('#hits a', links => links.map(o => o.href));
 }
 
