@@ -78,6 +78,43 @@ def test_no_duplicate_docs_configuration():
     assert (ROOT/'nbs'/'_quarto.yml').resolve() == ROOT/'_quarto.yml'
 
 
+def key_paths(o, path=()):
+    "The keys of nested dicts, with dots between them."
+    if not isinstance(o, dict): return ['.'.join(path)]
+    return [q for k, v in o.items() for q in key_paths(v, (*path, k))]
+
+
+def explained(text):
+    "The keys in the first column of the table of `_quarto.yml`; `a.b, .c` stands for `a.b` and `a.c`."
+    for row in re.findall(r'^#   ([a-z]\S+(?:, \.\S+)*)  ', text, flags=re.M):
+        first, *others = row.split(', ')
+        yield first
+        for o in others: yield first.rpartition('.')[0] + o
+
+
+def test_docs_configuration():
+    "Each key of the docs configuration is explained there, none needs an address, and settings.ini agrees."
+    yaml = pytest.importorskip('yaml')
+    text = (ROOT/'_quarto.yml').read_text(encoding='utf-8')
+    cfg = yaml.safe_load(text)
+    sidebar = yaml.safe_load((ROOT/'nbs'/'sidebar.yml').read_text(encoding='utf-8'))
+    assert sorted(explained(text)) == sorted(key_paths(cfg) + key_paths(sidebar))
+    web = cfg['website']
+    assert web['description'] == CFG['description'] and web['title'] == CFG['lib_name']
+    if not CFG['git_url']: assert not {'site-url', 'repo-url', 'repo-actions', 'open-graph'} & set(web)
+    files = ['favicon.png', 'llms.txt', *cfg['filters'], cfg['format']['html']['css']]
+    for name in files: assert (ROOT/'nbs'/name).exists(), name
+
+
+def test_citation():
+    "The citation names the licence and version of settings.ini, and the paper."
+    yaml = pytest.importorskip('yaml')
+    cff = yaml.safe_load((ROOT/'CITATION.cff').read_text(encoding='utf-8'))
+    assert (cff['license'], cff['version']) == (CFG['license'], CFG['version'])
+    assert cff['authors'] == [{'name': 'the beckman_nb authors'}]
+    assert cff['references'][0]['url'].endswith('2301.01495')
+
+
 def test_metadata():
     "The installed metadata carry the SPDX licence and the requirements of settings.ini."
     from importlib.metadata import PackageNotFoundError, distribution

@@ -1,5 +1,5 @@
 "The docs tools: what the pandoc stand-in makes of a small project, and that each check finds what it is for."
-import importlib.util, json, shutil, subprocess, sys
+import html, importlib.util, json, re, shutil, subprocess, sys
 from types import ModuleType
 
 import pytest
@@ -76,7 +76,7 @@ CONFIG = """
 project: {type: website, output-dir: _docs}
 format: {html: {toc: true}}
 execute: {warning: false}
-filters: [links.lua]
+filters: [entries.lua, cells.lua, links.lua]
 website:
   title: T
   site-url: ""
@@ -92,7 +92,7 @@ website:
 @pytest.fixture
 def project(tmp_path):
     "A small project: two pages, one below, an index, a configuration; links as without an address."
-    shutil.copyfile(ROOT/'nbs'/'links.lua', tmp_path/'links.lua')
+    for name in ('entries.lua', 'cells.lua', 'links.lua'): shutil.copyfile(ROOT/'nbs'/name, tmp_path/name)
     (tmp_path/'deep').mkdir()
     write_nb(tmp_path/'deep'/'03_below.ipynb', *BELOW)
     write_nb(tmp_path/'01_page.ipynb', *PAGE)
@@ -137,6 +137,95 @@ def test_links_without_address(project):
             'href="below.html#g"><code>g.send<', 'href="../page.html"><code>_h<')
     has_all(page, 'href="../page.html#fig-a">Up<', 'href="../index.html"', '<h3 id="g">g</h3>')
     for part in ('blob', '>source<', 'href="/', '<p></p>'): assert part not in page, part
+
+
+SIGNATURE = """### scaled
+
+```python
+def scaled(
+    x:Tensor, # `(B,)`, as [`g`](/deep/below.html#g) takes it: a*b, c*d
+    # finite
+    a:dict[str, int], how:str=', #(', # one of two
+    weights:NoneType=None, # by default 1
+    **kwargs
+)->Tensor: # the product
+```
+
+*Scaled by `a`*
+
+### scaled.size
+
+```python
+def size()->int: # pixels
+```
+"""
+
+
+def test_signatures(project):
+    "A printed signature becomes a short one and a table; a link in a comment is a link."
+    cell = code('#| output: asis\nshow_doc(scaled)', shown(text_markdown=SIGNATURE))
+    write_nb(project/'01_page.ipynb', *PAGE, cell)
+    assert quarto(project).returncode == 0
+    page = (project/'_docs'/'page.html').read_text()
+    has_all(page, '<table class="parameters">', '<p>Scaled by <code>a</code></p>', '<th>Default</th>')
+    plain = re.sub(r'\s+', ' ', html.unescape(re.sub(r'<[^>]+>', '', page)))
+    has_all(plain, "scaled(x, a, how=', #(', weights=None, **kwargs) -> Tensor")
+    has_all(plain, 'x Tensor (B,), as g takes it: a*b, c*d finite', 'a dict[str, int]',
+            "how str ', #(' one of two", 'weights None by default 1', 'Returns Tensor the product',
+            'size() -> int', 'Returns: pixels')
+    has_all(page, '<a href="deep/below.html#g"><code>g</code></a>')
+
+
+CHECKS = (  # a cell, and whether it is folded
+    (code('test_eq(f(1), 2)'), True),
+    (code('a = f(1)\nassert a == 2'), True),
+    (code('for a in (1, 2):\n    b = f(a)\n    assert b'), True),
+    (code('with quiet(): test_close(f(1), 2)'), True),
+    (code('assert f(1)\nf(1)'), False),
+    (code('def f():\n    assert False'), False),
+    (code('assert f(1)', stdout('1\n')), False))
+
+
+def test_folded_checks(project):
+    "A cell that ends in an assertion and shows nothing is folded, and no other."
+    cells = [o for k, (cell, _) in enumerate(CHECKS) for o in (md(f'Cell {k}:'), cell)]
+    write_nb(project/'01_page.ipynb', *PAGE, *cells)
+    assert quarto(project).returncode == 0
+    parts = re.split(r'<p>Cell \d+:</p>', (project/'_docs'/'page.html').read_text())
+    assert ['<details class="checks">' in o for o in parts[1:]] == [folded for _, folded in CHECKS]
+
+
+def test_links_in_links(project):
+    "nbdev's link inside one written by hand goes, as does one from a plain word to fastai."
+    docs = 'https://docs.fast.ai/a.html'
+    write_nb(project/'01_page.ipynb', *PAGE, md(
+        f'[[`g`](/deep/below.html#g)](02_other.ipynb), [`params`]({docs}#p), [`Learner`]({docs}#learner), '
+        '[see [`g`](/page.html) there](02_other.ipynb)'))
+    assert quarto(project).returncode == 0
+    page = (project/'_docs'/'page.html').read_text()
+    has_all(page, '<a href="other.html"><code>g</code></a>',
+            f'<a href="{docs}#learner"><code>Learner</code></a>',
+            '<a href="other.html">see <code>g</code> there</a>')
+    assert '#p"' not in page and '](' not in page
+
+
+def test_search_index(project):
+    "The index holds the prose of each section, under the address of its heading, and no code."
+    assert quarto(project).returncode == 0
+    text = (project/'_docs'/'search.js').read_text()
+    index = dict(json.loads(text[text.index('['):text.rindex(']') + 1]))
+    assert ['Two', 'two', 'back'] in index['other.html']
+    first, second = index['page.html']
+    assert first[0] == 'A page' and second[:2] == ['A section', 'sec-s']
+    assert 'See Figure 1' in first[2] and 'plot()' not in second[2]
+
+
+def test_wide_tables(project):
+    "No width is given to the columns of a table, however long its source lines are."
+    cells = f'| a | b |\n|---|{"-"*150}|\n| {"x "*90}| 2 |'
+    write_nb(project/'01_page.ipynb', *PAGE, md(cells))
+    assert quarto(project).returncode == 0
+    assert 'colgroup' not in (project/'_docs'/'page.html').read_text()
 
 
 def test_links_with_address(project):

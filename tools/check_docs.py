@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Check the rendered site and the README: every link, anchor, label and picture resolves.
+"""Check the rendered site, its llms.txt and the README: every link, anchor, label and picture resolves.
 
     tools/check_docs.py [FOLDER]     default: _docs, next to README.md
 
@@ -235,6 +235,7 @@ def main():
     if not docs.is_dir(): sys.exit(f'no such folder: {docs}')
     docs = docs.resolve()
     problems = [*check_site(docs), *check_readme(ROOT/'README.md', docs), *check_entries(docs, nbdev_index())]
+    problems += check_readme(docs/'llms.txt', docs)
     for path, problem in problems:
         place = next(path.relative_to(o) for o in (docs, ROOT, path.anchor) if path.is_relative_to(o))
         print(f'{place}: {problem}')

@@ -1,0 +1,38 @@
+-- Cells and tables of a page. Quarto and the stand-in of tools/ both run this filter (_quarto.yml names it).
+--
+-- A cell that only checks (it shows nothing, and its last statement is an assertion) is folded, and one click opens it:
+-- demonstrations stay in sight. Columns of a table are as wide as what they hold.
+local readme = FORMAT:match 'gfm' or FORMAT:match 'commonmark' or FORMAT:match 'markdown'
+
+-- Whether the last statement of `code` asserts; a loop or a `with` does when its last line does.
+local function checks(code)
+  local last, inside
+  for line in (code .. '\n'):gmatch '(.-)\n' do
+    if line:match '^[%w_@(%[]' then last, inside = line, line
+    elseif line:match '^%s+%S' then inside = line end
+  end
+  if not last or last:match '^def ' or last:match '^class ' then return false end
+  if not (last:match '^for .*:%s*$' or last:match '^with .*:%s*$' or last:match '^if .*:%s*$') then inside = last end
+  for _, text in ipairs{last, inside} do
+    text = text:gsub('^%s*', ''):gsub('^for .-: ', ''):gsub('^with .-: ', ''):gsub('^if .-: ', '')
+    if text:match '^assert[ (]' or text:match '^test_%w+%(' or text:match '^torch%.testing%.assert' then return true end
+  end
+  return false
+end
+
+local function raw(html) return pandoc.RawBlock('html', html) end
+
+function Div(div)
+  if readme or not div.classes:includes 'cell' then return nil end
+  local only = div.content[1]
+  if #div.content ~= 1 or only.t ~= 'CodeBlock' or not checks(only.text) then return nil end
+  local _, breaks = only.text:gsub('\n', '')
+  local size = breaks == 0 and '1 line' or (breaks + 1) .. ' lines'
+  return {raw('<details class="checks"><summary>Check, ' .. size .. '</summary>'), div, raw '</details>'}
+end
+
+function Table(tbl)
+  if readme then return nil end
+  tbl.colspecs = tbl.colspecs:map(function(o) return {o[1], nil} end)
+  return tbl
+end
