@@ -65,7 +65,9 @@ async function search(context, file, query) {
   return tab.$$eval('#hits a', links => links.map(o => o.href));
 }
 
-const browser = await launch(), cut = pages.indexOf('--axe'), read = cut < 0 ? [] : pages.slice(cut + 1);
+// A browser that is there and does not start is no finding about the pages
+const browser = await launch().catch(e => { console.error(`no browser starts: ${e.message}`); process.exit(3); });
+const cut = pages.indexOf('--axe'), read = cut < 0 ? [] : pages.slice(cut + 1);
 const phone = await browser.newContext({viewport: {width: 400, height: 800}, hasTouch: true});
 for (const file of cut < 0 ? pages : pages.slice(0, cut)) {
   const tab = await open(phone, file);

@@ -1,4 +1,4 @@
-"""Every number that the pages on results give is computed again from the stored answers and compared with the page."""
+"""Every number of the pages on results, computed again from the stored answers, is what the page says."""
 import json
 from pathlib import Path
 
