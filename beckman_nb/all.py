@@ -6,15 +6,15 @@
 __all__ = ['beckman_barycenter', 'BarycenterResult', 'BeckmanParams', 'beckman_distance', 'DistanceResult', 'Rotations',
            'Translations', 'Compose', 'difference', 'divergence', 'duality_gap', 'analytic_barycenter',
            'transport_inactive', 'convex_oracle', 'BeckmanBarycenter', 'RandomBarycenter', 'RandomPose', 'Averaged',
-           'Defended', 'LowPass', 'control_defenses', 'FlowNoise', 'Smoothed', 'certify_images', 'Certificates',
-           'robust_error', 'load_smoothed', 'save_smoothed', 'fgsm', 'pgd', 'Attack', 'flow_attack', 'worst_view',
-           'attack_vote', 'train_step', 'AdversarialRecipe', 'BeckmanRecipe', 'NoiseRecipe', 'PairedRecipe',
-           'perturbed_weights', 'AdversarialTraining', 'BeckmanTraining', 'NoiseTraining', 'RobustAccuracy',
-           'DefendedPrediction', 'BeckmanMonitor', 'WeightAverage', 'SeedEpochs', 'normalize_inside', 'load_arrays',
-           'get_dls', 'small_cnn', 'small_resnet', 'preact_resnet18', 'wide_resnet', 'dm_wide_resnet', 'Normalization',
-           'load_checkpoint', 'shipped_weights', 'robustness', 'Robustness', 'ThreatModel', 'sanity_checks', 'compare',
-           'Comparison', 'make_report', 'write_report', 'verdict', 'plot_barycenters', 'plot_robustness', 'plot_eps',
-           'plot_disagreements']
+           'Defended', 'LowPass', 'control_defenses', 'warm_starts', 'FlowNoise', 'Smoothed', 'certify_images',
+           'Certificates', 'robust_error', 'load_smoothed', 'save_smoothed', 'fgsm', 'pgd', 'Attack', 'flow_attack',
+           'worst_view', 'attack_vote', 'train_step', 'AdversarialRecipe', 'BeckmanRecipe', 'NoiseRecipe',
+           'PairedRecipe', 'perturbed_weights', 'AdversarialTraining', 'BeckmanTraining', 'NoiseTraining',
+           'RobustAccuracy', 'DefendedPrediction', 'BeckmanMonitor', 'WeightAverage', 'SeedEpochs', 'normalize_inside',
+           'load_arrays', 'get_dls', 'small_cnn', 'small_resnet', 'preact_resnet18', 'wide_resnet', 'dm_wide_resnet',
+           'Normalization', 'load_checkpoint', 'shipped_weights', 'robustness', 'Robustness', 'ThreatModel',
+           'sanity_checks', 'compare', 'Comparison', 'make_report', 'write_report', 'verdict', 'plot_barycenters',
+           'plot_robustness', 'plot_eps', 'plot_disagreements']
 
 # %% ../nbs/95_all.ipynb #e002
 from .console import quiet_fastai
@@ -44,6 +44,7 @@ from .program.grid import difference, divergence
 from .program.oracle import convex_oracle
 from .smoothing import (
     Certificates, Smoothed, certify_images, load_smoothed, robust_error, save_smoothed)
+from .solvers.warm import warm_starts
 from .stats import Comparison, compare
 from .threat import ThreatModel
 from .train.attacks import Attack, fgsm, pgd
@@ -62,7 +63,7 @@ _all_ = [
     'Rotations', 'Translations', 'Compose',
     'difference', 'divergence', 'duality_gap', 'analytic_barycenter', 'transport_inactive', 'convex_oracle',
     'BeckmanBarycenter', 'RandomBarycenter', 'RandomPose', 'Averaged', 'Defended', 'LowPass',
-    'control_defenses',
+    'control_defenses', 'warm_starts',
     'FlowNoise', 'Smoothed', 'certify_images', 'Certificates', 'robust_error',
     'load_smoothed', 'save_smoothed',
     'fgsm', 'pgd', 'Attack', 'flow_attack', 'worst_view', 'attack_vote',

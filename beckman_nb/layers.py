@@ -14,7 +14,8 @@ from .marginals import Compose, Rotations, Translations
 from .program.beckman import BeckmanParams
 from .program.inputs import check_count, check_images, check_weights, is_recorded
 from .solvers.adjoint import check_adjoint_iters, check_adjoint_tol
-from .solvers.choose import closed_form_of_images, Options, solve_barycenter
+from .solvers.choose import closed_form_of_images, Options
+from .solvers.warm import solve_again
 
 # %% ../nbs/30_layers.ipynb #f040
 UNROLLED = 50 # iterations that `backward='unroll'` differentiates
@@ -102,8 +103,8 @@ class BeckmanBarycenter(nn.Module):
         weights = check_weights(self.weights, p)
         options = Options(self.method, self.tol, self.max_iters)
         unroll = UNROLLED if self.backward_mode == 'unroll' else 0
-        image, *_ = solve_barycenter(
-            p, weights, self.params, options, adjoint_iters=self.adjoint_iters, unroll=unroll,
+        image, *_ = solve_again(
+            self, p, weights, self.params, options, adjoint_iters=self.adjoint_iters, unroll=unroll,
             adjoint_tol=self.adjoint_tol)
         return image
 

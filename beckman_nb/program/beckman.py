@@ -142,11 +142,11 @@ def zero_level(marginals: Tensor, # `(N,B,C,H,W)`
                weights: Tensor, # `(N,B)`
               ) -> Tensor: # `(B,)` float64, >= 0
     "What a black barycenter costs, times the rounding of the marginals: an objective below it is 0"
-    p, w = marginals.double(), per_marginal(weights).double()
-    kept = p.clamp(max=params.mu/params.rho) # the rest is destroyed
-    black = (w*(params.rho/2*kept.square() + params.mu*(p - kept))).sum((0, 2, 3, 4))
-    black = black + params.kappa/2*average(p, weights.double()).square().sum((1, 2, 3))
-    return torch.finfo(marginals.dtype).eps*black
+    kept = marginals.clamp(max=params.mu/params.rho) # the rest is destroyed
+    cost = params.rho/2*kept.square() + params.mu*(marginals - kept)
+    by_view = cost.sum((2, 3, 4), dtype=torch.float64)
+    darkened = average(marginals, weights).square().sum((1, 2, 3), dtype=torch.float64)
+    return torch.finfo(marginals.dtype).eps*((weights*by_view).sum(0) + params.kappa/2*darkened)
 
 def relative(gap: Tensor, # `(B,)`, >= 0
              primal: Tensor, # `(B,)`, >= 0

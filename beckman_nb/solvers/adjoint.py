@@ -29,7 +29,7 @@ def _adjoint(z, new, g, tol, max_iters, relax=1.8):
 # %% ../../nbs/solvers/70_adjoint.ipynb #f001
 class AdjointWarning(RuntimeWarning): "A gradient was solved less exactly than it should have been"
 
-_tolerance = {torch.float32: 1e-3, torch.float64: 1e-7}
+ADJOINT_TOL = {torch.float32: 1e-3, torch.float64: 1e-7}   # relative error of a gradient, by default
 
 def first_weight(p, params):
     "The primal weight of a step with which gradients are taken, `(B,C,1,1)`"
@@ -75,7 +75,7 @@ class ImplicitBarycenter(torch.autograd.Function):
             ctx, marginals, weights, params, solution, adjoint_iters=5000, adjoint_tol=None, pull=pull_back):
         ctx.save_for_backward(marginals, weights, solution.flow, solution.image, solution.multipliers)
         ctx.params, ctx.limit = params, adjoint_iters
-        ctx.tol = adjoint_tol or _tolerance[marginals.dtype]
+        ctx.tol = adjoint_tol or ADJOINT_TOL[marginals.dtype]
         ctx.pull = pull
         return solution.image.clone()
 

@@ -10,10 +10,9 @@ import math
 import numpy as np
 import torch
 from numba import njit
-from ..program.beckman import average, per_marginal
-from .adjoint import first_weight
-from .closed_form import edge_mask, FAST, fill_plane, flat_planes
+from .closed_form import edge_mask, exact_average, FAST, fill_plane, flat_planes
 from .closed_form import pack_prices, PLAIN, run_threads
+from .cpu import iterate_plane
 from .kernels import entry_kernel
 from .pdhg import pdhg_step
 
@@ -99,7 +98,7 @@ def _resist(m, f, bend, on, edge, width, out):
     gy, gx = bend[0], bend[1]
     ay, ax = on[0], on[1]
     down, right = f[width:], f[1:]
-    total = 0.
+    total = f.dtype.type(0)
     for k in range(n):
         s = gy[k]*my[k] + gx[k]*mx[k]
         a = ay[k]*(down[k] - f[k]) + gy[k]*s
@@ -126,7 +125,7 @@ def _walk(m, d, r, hd, step, inverse, width):
     hy, hx = hd[0], hd[1]
     u, v = inverse[0], inverse[1]
     both = inverse[2]
-    total = 0.
+    total = r.dtype.type(0)
     for k in range(n):
         my[k] += step*dy[k]
         mx[k] += step*dx[k]
@@ -159,25 +158,25 @@ def _patience(tol):
 @njit(**PLAIN)
 def _conjugate(c, give, bend, on, inverse, edge, m, r, d, hd, q, f, width, goal, limit, patience):
     "Iterate until the squared error in the norm of H seems at most `goal`: iterations, and that estimate"
-    gains = np.zeros(limit + 1)
+    gains, number = np.zeros(limit + 1), r.dtype.type
     before, left = 0, 0.
-    fill_plane(d.reshape(d.size), 0.)
-    rz = 0.
+    fill_plane(d.reshape(d.size), number(0))
+    rz = number(0)
     for i in range(len(c)):
-        rz += _walk(m[i], d[i], r[i], hd[i], 0., inverse[i], width)
-        _turn(d[i], r[i], 0., inverse[i], width)
+        rz += _walk(m[i], d[i], r[i], hd[i], number(0), inverse[i], width)
+        _turn(d[i], r[i], number(0), inverse[i], width)
     first, done = rz, 0
     if limit == 0: return 0, rz
     while done < limit and rz > 1e-30*first:
-        fill_plane(q, 0.)
-        fill_plane(f.reshape(f.size), 0.)
+        fill_plane(q, number(0))
+        fill_plane(f.reshape(f.size), number(0))
         _forces(d, c, give, q, f, width)
-        energy = 0.
+        energy = number(0)
         for i in range(len(c)): energy += _resist(d[i], f[i], bend[i], on[i], edge, width, hd[i])
         if not energy > 0: return done, rz
-        step, new = rz/energy, 0.
+        step, new = number(rz/energy), number(0)
         for i in range(len(c)): new += _walk(m[i], d[i], r[i], hd[i], step, inverse[i], width)
-        for i in range(len(c)): _turn(d[i], r[i], new/rz, inverse[i], width)
+        for i in range(len(c)): _turn(d[i], r[i], number(new/rz), inverse[i], width)
         gains[done] = step*rz
         left += gains[done]
         rz, done = new, done + 1
@@ -191,7 +190,7 @@ def _conjugate(c, give, bend, on, inverse, edge, m, r, d, hd, q, f, width, goal,
 @njit(**FAST)
 def _start(g, m, t, c, give, q, f, width):
     "Image and forces at a flow, with the pull `g` and multipliers `t`"
-    fill_plane(f.reshape(f.size), 0.)
+    fill_plane(f.reshape(f.size), f.dtype.type(0))
     for k in range(len(g)): q[k] = g[k]
     for i in range(len(t)):
         ti, fi = t[i], f[i]
@@ -202,7 +201,7 @@ def _start(g, m, t, c, give, q, f, width):
 def _gradient(p, w, y, f, q, prm, dp):
     "Gradient by the views, and its squared norm"
     n, share = len(q), prm.kappa/w.sum()
-    total = 0.
+    total = dp.dtype.type(0)
     for i in range(len(w)):
         pi, yi = p[i], y[i]
         fi, out = f[i], dp[i]
@@ -218,7 +217,7 @@ def _gradient(p, w, y, f, q, prm, dp):
 @njit(**FAST)
 def _take_over(p, w, y, f, t, c, prm):
     "Let the multipliers of hard constraints take over their forces; how far these were off"
-    total = 0.
+    total = f.dtype.type(0)
     for i in range(len(w)):
         pi, yi = p[i], y[i]
         fi, ti = f[i], t[i]
@@ -234,9 +233,11 @@ def _take_over(p, w, y, f, t, c, prm):
 @njit(**PLAIN)
 def _stiffen(p, w, q, y, prm, hard, bend, on, c, give, inverse, phi, width):
     "Stiffness and preconditioner of one plane"
-    _springs(p, w, q, y, prm, hard, c, give)
+    number = c.dtype.type
+    _springs(p, w, q, y, prm, number(hard), c, give)
     for i in range(len(w)):
-        _precondition(c[i], give, bend[i], on[i], 1e-3*prm.rho*w[i], prm, width, inverse[i], phi)
+        least = number(1e-3*prm.rho*w[i])
+        _precondition(c[i], give, bend[i], on[i], least, prm, width, inverse[i], phi)
 
 @njit(**PLAIN)
 def _solve(g, p, w, q1, y, prm, bend, on, edge, room, tol, limit, width, out):
@@ -246,9 +247,9 @@ def _solve(g, p, w, q1, y, prm, bend, on, edge, room, tol, limit, width, out):
     hard, error = 10*prm.rho, np.inf
     done, patience = 0, _patience(tol)
     off, before = np.inf, np.inf
-    fill_plane(m.reshape(m.size), 0.)
-    fill_plane(hd.reshape(hd.size), 0.)
-    fill_plane(t.reshape(t.size), 0.)
+    fill_plane(m.reshape(m.size), m.dtype.type(0))
+    fill_plane(hd.reshape(hd.size), hd.dtype.type(0))
+    fill_plane(t.reshape(t.size), t.dtype.type(0))
     _stiffen(p, w, q1, y, prm, hard, bend, on, c, give, inverse, phi, width)
     for _ in range(100):
         _start(g, m, t, c, give, q, f, width)
@@ -272,48 +273,88 @@ def _solve(g, p, w, q1, y, prm, bend, on, edge, room, tol, limit, width, out):
     return done, error
 
 # %% ../../nbs/solvers/72_adjoint_cpu.ipynb #a025
+@njit(**PLAIN)
+def _plane_room(p, width, prm):
+    "Room for a plane: the point that it is solved at, a step of the solver, and the system of `_solve`"
+    n, pixels = len(p), p.shape[3]
+    pad, kind = pixels + width + 1, p.dtype
+    def plane(): return np.zeros(pixels, kind)
+    def planes(): return np.zeros((n, pixels), kind)
+    def padded(): return np.zeros((n, pad), kind)
+    def flow(): return np.zeros((n, 2, pixels), kind)
+    def padded_flow(): return np.zeros((n, 2, pad), kind)
+    point = planes(), flow(), plane(), padded()
+    step = plane(), np.zeros((2, pad), kind), plane(), edge_mask(pixels, width, prm)
+    springs = planes(), plane(), np.zeros((n, 3, pixels), kind), np.zeros(pad, kind)
+    walk = padded_flow(), padded_flow(), flow(), flow()
+    rest = plane(), padded(), planes()
+    return point, step, springs + walk + rest
+
+@njit(**PLAIN)
+def _load_point(given, w, b, k, prm, width, point, step, pbar):
+    "Views of one plane, and its solution after one more step of the solver"
+    views, m, q, y = point
+    base, bar, image, edge = step
+    p, m1, q1, y1 = given
+    q[:] = q1[b, k]
+    for i in range(len(w)):
+        views[i], m[i] = p[i, b, k], m1[i, b, k]
+        y[i, :len(q)] = y1[i, b, k]
+    exact_average(views, w, pbar)
+    for j in range(len(q)): base[j] = prm.kappa*pbar[j] - prm.theta
+    iterate_plane(views, w, base, m, q, y, prm.mu, prm.lam, prm, prm.one, 1, width, bar, image, edge)
+
+# %% ../../nbs/solvers/72_adjoint_cpu.ipynb #a041
+@njit(**FAST)
+def _unit_pull(g, pull):
+    "`g`, the pull on one plane in units of its largest value; that value, or 1 if it is 0"
+    most = g.dtype.type(0)
+    for k in range(len(g)): most = abs(pull[k]) if abs(pull[k]) > most else most
+    unit = most if most > 0 else g.dtype.type(1)
+    for k in range(len(g)): g[k] = pull[k]/unit
+    return unit
+
+@njit(**FAST)
+def _weight_gradient(p, y, q, pbar, share):
+    "Gradient by the weight of one view"
+    total = 0.
+    for k in range(len(q)): total += q[k]*(y[k] + share*(p[k] - pbar[k]))
+    return total
+
+# %% ../../nbs/solvers/72_adjoint_cpu.ipynb #a043
 @entry_kernel
-def _pull_planes(p, w, m1, q1, y1, upstream, prm, tol, limit, width, dp, image, used, error, start, stop):
-    "Gradients of planes `start` to `stop` of `p` `(N,B,C,pixels)`, and the answer of their image"
+def _pull_planes(given, w, upstream, prm, tol, limit, width, dp, dw, used, error, start, stop):
+    "Gradients of planes `start` to `stop`; `given` are views `(N,B,C,pixels)` and what solves them"
+    p = given[0]
     n, _, channels, pixels = p.shape
-    pad = pixels + width + 1
-    views, y = np.empty((n, pixels)), np.empty((n, pixels))
-    out, c = np.empty((n, pixels)), np.empty((n, pixels))
-    t = np.empty((n, pixels))
-    flow, q0 = np.empty((2, pixels)), np.empty(pixels)
-    g = np.empty(pixels)
-    give, q = np.empty(pixels), np.empty(pixels)
-    bend, on = np.empty((n, 2, pixels)), np.empty((n, 2, pixels))
-    r, hd = np.empty((n, 2, pixels)), np.empty((n, 2, pixels))
-    inverse, phi = np.empty((n, 3, pixels)), np.zeros(pad)
-    m, d = np.zeros((n, 2, pad)), np.zeros((n, 2, pad))
-    f, edge = np.zeros((n, pad)), edge_mask(pixels, width, prm)
-    room = c, give, inverse, phi, m, d, r, hd, q, f, t
+    point, step, room = _plane_room(p, width, prm)
+    views, m, q0, y = point
+    bend, on = np.zeros((n, 2, pixels), p.dtype), np.zeros((n, 2, pixels), p.dtype)
+    g, out = np.empty(pixels, p.dtype), np.empty((n, pixels), p.dtype)
+    pbar, edge = np.empty(pixels), step[3]
     for plane in range(start, stop):
         b, k = plane//channels, plane % channels
         wb = w[:, b].copy()
-        q0[:], g[:] = q1[b, k], upstream[b, k]
-        for i in range(n):
-            views[i], y[i] = p[i, b, k], y1[i, b, k]
-            flow[:] = m1[i, b, k]
-            _bend(flow, wb[i], edge, bend[i], on[i], prm, width)
+        _load_point(given, wb, b, k, prm, width, point, step, pbar)
+        for i in range(n): _bend(m[i], wb[i], edge, bend[i], on[i], prm, width)
+        unit, share = _unit_pull(g, upstream[b, k]), prm.kappa/wb.sum()
         spent, left = _solve(g, views, wb, q0, y, prm, bend, on, edge, room, tol, limit, width, out)
         used[b, k], error[b, k] = spent, left
-        image[b, k] = q
-        for i in range(n): dp[i, b, k] = out[i]
+        for i in range(n):
+            for j in range(pixels): dp[i, b, k, j] = unit*out[i, j]
+            dw[i, b, k] = unit*_weight_gradient(views[i], y[i], room[8], pbar, share)
 
 # %% ../../nbs/solvers/72_adjoint_cpu.ipynb #a027
+SINGLE = 1e-3   # the finest tolerance for which single precision is enough
+
 def compiled_pull_back(p, weights, point, upstream, params, tol, limit):
     "As `pull_back`: gradients by views and weights, and the relative error of the worst plane"
-    w = per_marginal(weights)
-    m1, q1, y1 = pdhg_step(p, w, point, first_weight(p, params), params)
-    dp, image = torch.empty(p.shape, dtype=torch.float64), torch.empty(q1.shape, dtype=torch.float64)
-    used, error = np.zeros(q1.shape[:2], np.int64), np.zeros(q1.shape[:2])
-    planes = [flat_planes(t.double()) for t in (p, m1, q1, y1, upstream)]
-    given = planes[0], weights.double().contiguous().numpy(), *planes[1:]
-    found = flat_planes(dp), flat_planes(image), used, error
-    how = pack_prices(params, np.float64), float(tol), limit, p.shape[-1]
-    run_threads(_pull_planes, used.size, *given, *how, *found, pieces=4)
-    pull = point[2] + params.kappa*(p - average(p, weights))/w.sum(0)
-    dw = (image*pull).sum((2, 3, 4)).to(weights)
-    return dp.to(p), dw, error.max()
+    kind = p.dtype if tol >= SINGLE else torch.float64
+    dp, dw = torch.empty(p.shape, dtype=kind), torch.empty(p.shape[:3], dtype=torch.float64)
+    used, error = np.zeros(p.shape[1:3], np.int64), np.zeros(p.shape[1:3])
+    given = tuple(flat_planes(t.to(kind)) for t in (p, *point))
+    w, pull = weights.to(kind).contiguous().numpy(), flat_planes(upstream.to(kind))
+    how = pack_prices(params, w.dtype), float(tol), limit, p.shape[-1]
+    found = flat_planes(dp), dw.numpy(), used, error
+    run_threads(_pull_planes, used.size, given, w, pull, *how, *found, pieces=4)
+    return dp.to(p), dw.sum(2).to(weights), error.max()

@@ -19,7 +19,7 @@ from .closed_form import (
     multiplier_plane, pack_prices, PLAIN, run_threads, solve_plane)
 from .kernels import entry_kernel
 from .coarse import solve_on_levels
-from .loop import Iteration, Limits, Problem, Solution, check_slack, starting_point
+from .loop import Iteration, Limits, Problem, Solution, check_slack
 
 # %% ../../nbs/solvers/50_cpu.ipynb #c037
 @njit(**FAST)
@@ -76,7 +76,7 @@ def _flow_step(y, m, bar, edge, tau, reach, prm, relax, width):
         mx[k] += relax*(b - mx[k])
 
 @njit(**FAST)
-def _iterate(p, w, base, m, q, y, omega, lam, prm, relax, steps, width, bar, image, edge):
+def iterate_plane(p, w, base, m, q, y, omega, lam, prm, relax, steps, width, bar, image, edge):
     "`steps` iterations of one channel, in place"
     two = prm.one + prm.one
     tau, tau_q = prm.one/(two*omega), prm.one/(w.sum()*omega)
@@ -129,11 +129,11 @@ def _advance(views, w, base, z, new, start, omega, lam, prm, relax, steps, turn,
     m1, q1, y1 = new
     m0, q0, y0 = start
     bar, image, edge = scratch
-    _iterate(views, w, base, m, q, y, omega, lam, prm, relax, steps - 1, width, bar, image, edge)
+    iterate_plane(views, w, base, m, q, y, omega, lam, prm, relax, steps - 1, width, bar, image, edge)
     copy_plane(m1, m)
     copy_plane(q1, q)
     copy_plane(y1, y)
-    _iterate(views, w, base, m1, q1, y1, omega, lam, prm, prm.one, 1, width, bar, image, edge)
+    iterate_plane(views, w, base, m1, q1, y1, omega, lam, prm, prm.one, 1, width, bar, image, edge)
     if turn:
         omega = _rebalance(w, m1, q1, y1, m0, q0, y0, omega, prm)
         copy_plane(m0, m1)
@@ -159,6 +159,23 @@ def _cold_start(views, w, prm, z, work):
     fill_plane(m.reshape(m.size), prm.zero)
     solve_plane(views, w, prm, work[7], work[8], q, work)
     multiplier_plane(views, w, prm, q, y, work[0], work[1])
+
+@entry_kernel
+def _resume_images(flow, image, multipliers, w, prm, width, state, first, stop):
+    "Take up some images of an earlier solution, without flow across the border"
+    channels, n = image.shape[1], image.shape[2]
+    edge = edge_mask(n, width, prm)
+    for b in range(first, stop):
+        for c in range(channels):
+            m, q, y = _state(state, b, c)
+            copy_plane(q, image[b, c])
+            for i in range(len(m)):
+                moved, prices = flow[i, b, c], multipliers[i, b, c]
+                wi = w[i, b]
+                for k in range(n):
+                    m[i, 0, k] = moved[0, k] if k < n - width else prm.zero
+                    m[i, 1, k] = edge[k]*moved[1, k]
+                    y[i, k] = prices[k]/wi
 
 @entry_kernel
 def _open_images(p, w, prm, cold, views, base, pbar, states, first, stop):
@@ -248,7 +265,7 @@ class CompiledPDHG(Iteration):
         self.length, self.left = first, first
         self.index = np.arange(p.shape[1])
         self._allocate()
-        if init is not None: self._begin(starting_point(problem, init))
+        if init is not None: self._resume(init)
         self._run(_open_images, self.flat, self.w, self.prm, init is None, self.views, self.base, self.pbar,
                   self.states, count=p.shape[1])
 
@@ -268,17 +285,11 @@ class CompiledPDHG(Iteration):
         self.omega = np.full((b, channels), self.prm.mu)
         self.lam = np.full((b, channels), self.prm.lam)
 
-    def _begin(self, point):
-        "Start from a point (m,q,y), without flow across the border"
-        m, q, y = point
-        m = m.clone()
-        m[..., 0, -1, :] = 0
-        m[..., 1, :, -1] = 0
-        pixels = self.flat.shape[-1]
-        flow, image, prices = self.states[1]
-        flow[:] = m.permute(1, 2, 0, 3, 4, 5).flatten(4).numpy()
-        image[:] = q.flatten(2).numpy()
-        prices[..., :pixels] = y.permute(1, 2, 0, 3, 4).flatten(3).numpy()
+    def _resume(self, init):
+        "Start from a solution"
+        unknowns = (flat_planes(t.to(self.problem.views)) for t in (init.flow, init.image, init.multipliers))
+        how = self.w, self.prm, self.width, self.states[1]
+        self._run(_resume_images, *unknowns, *how, count=len(self.index))
 
     def advance(self, steps):
         while steps > 0:

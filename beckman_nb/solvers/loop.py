@@ -78,24 +78,29 @@ class Solution:
     converged: Tensor=None # `(B,)` bool: relative gap within the tolerance
 
 # %% ../../nbs/solvers/00_loop.ipynb #c021
-def starting_point(problem, init=None):
-    "The unknowns (m,q,y) of the analytic barycenter, or of a previous solution of the same shape"
-    p, w = problem.views, per_marginal(problem.weights)
-    flow_shape = (*p.shape[:3], 2, *p.shape[3:])
-    if init is None:
-        q = analytic_barycenter(p, problem.params, problem.weights)
-        d = analytic_multipliers(p, q, problem.params, problem.weights)
-        return p.new_zeros(flow_shape), q, (d/w).to(p.dtype)
-    for name, want in dict(flow=flow_shape, image=p.shape[1:], multipliers=p.shape).items():
+def check_start(problem, init):
+    "`ValueError` unless `init` is a solution of the same shape, with finite numbers and an image in [0,1]"
+    p = problem.views
+    shapes = dict(flow=(*p.shape[:3], 2, *p.shape[3:]), image=p.shape[1:], multipliers=p.shape)
+    for name, want in shapes.items():
         have = getattr(init, name, None)
         if not isinstance(have, Tensor) or have.shape != want:
             got = None if have is None else tuple(have.shape)
             raise ValueError(f"init: expected a solution whose {name} has shape {tuple(want)}, got {got}")
+        low, high = have.detach().aminmax()
+        if not (low.isfinite() and high.isfinite()):
+            raise ValueError(f'init: expected a solution with finite {name}, got others')
+        if name == 'image' and (low < 0 or high > 1):
+            raise ValueError('init: expected a solution with its image in [0,1]')
+
+def starting_point(problem, init=None):
+    "The unknowns (m,q,y) of the analytic barycenter, or of a previous solution of the same shape"
+    p, w = problem.views, per_marginal(problem.weights)
+    if init is None:
+        q = analytic_barycenter(p, problem.params, problem.weights)
+        d = analytic_multipliers(p, q, problem.params, problem.weights)
+        return p.new_zeros((*p.shape[:3], 2, *p.shape[3:])), q, (d/w).to(p.dtype)
     m, q, y = (t.detach().to(p) for t in (init.flow, init.image, init.multipliers/w))
-    for name, t in dict(flow=m, image=q, multipliers=y).items():
-        if t.isfinite().all(): continue
-        raise ValueError(f'init: expected a solution with finite {name}, got others')
-    if q.min() < 0 or q.max() > 1: raise ValueError('init: expected a solution with its image in [0,1]')
     return _closed_border(m), q, y
 
 def _closed_border(flow):
@@ -203,7 +208,7 @@ def solve(make: Callable, # function of a problem, limits and a start that retur
           piece: int=None, # images at a time; None: all
          ) -> Solution: # with the true gap of every image, converged or not
     "Iterate, certify, drop what is done: the loop of every solver"
-    if init is not None: starting_point(problem, init)
+    if init is not None: check_start(problem, init)
     found = problem.blank()
     for first in range(0, len(problem), piece or len(problem)):
         some = slice(first, first + (piece or len(problem)))

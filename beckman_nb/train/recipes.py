@@ -18,6 +18,7 @@ from ..barycenter import beckman_barycenter
 from ..layers import Defended
 from ..program.beckman import BeckmanParams
 from ..program.inputs import check_images, check_size
+from ..solvers.warm import warm_starts
 from .attacks import Attack, kl_divergence
 
 # %% ../../nbs/train/20_recipes.ipynb #c097
@@ -185,6 +186,7 @@ def check_share(
 # %% ../../nbs/train/20_recipes.ipynb #c086
 class BeckmanRecipe(Recipe):
     "Training on barycenters of clean images, of adversarial images, or of both"
+    inner = dict(tol=1e-3, adjoint_tol=.3) # `warm_starts` of an attack through the barycenter
     kinds = dict(clean=['clean'], adversarial=['adversarial'], both=['clean', 'adversarial'])
     def __init__(self,
         barycenter, # `nn.Module` from images to images; its `draw(generator)`, if any, is called once per batch
@@ -221,10 +223,9 @@ class BeckmanRecipe(Recipe):
         kinds, images = self.kinds[self.images], dict(clean=x)
         if 'adversarial' in kinds or self.alpha < 1:
             target = Defended(layer, model) if self.through and use else model
-            with clock('attack'): images['adversarial'] = self.attack(target, x, y, eps, objective, generator)
-        if not use:
-            name, last = list(images.items())[-1]
-            return [WeightedView(name, last, 1.)]
+            with clock('attack'), warm_starts(**self.inner):
+                images['adversarial'] = self.attack(target, x, y, eps, objective, generator)
+        if not use: return [WeightedView(*list(images.items())[-1], 1.)]
         with clock('barycenter'), torch.no_grad(): barycenters = {k: layer(images[k]) for k in kinds}
         views = [WeightedView(f'barycenter of {k}', q, self.alpha/len(kinds)) for k, q in barycenters.items()]
         for name, shown in images.items():
