@@ -314,12 +314,13 @@ def _train(o, rank, world):
 _LOOK = '\nSMALL: a first look; nothing can be concluded from these networks.'
 
 def _report(o, run, given, lines, spent):
-    "Everything about the run in one file, and the lines that evaluate it"
+    "Everything about the run that trained something in one file, and the lines that evaluate it"
     log = read_log(run.folder/'log.csv')
     about = dict(command=command_line(beckman_train, given), small=o.small, evaluate=lines, log=log)
     about |= dict(settings=run.settings, sizes=run.sizes, gradients_per_image=run.cost)
     about |= spent | dict(device=str(run.device), threads=torch.get_num_threads(), versions=versions())
-    write_whole(run.folder/'results.json', json.dumps(about, indent=1))
+    file = run.folder/'results.json'
+    if spent['trained'] or not file.exists(): write_whole(file, json.dumps(about, indent=1))
     write_whole(run.folder/'evaluate.sh', '\n'.join(lines) + '\n')
     written = [*(f'{k}.pth' for k in run.trainings), 'log.csv', 'results.json', 'evaluate.sh']
     if o.small: print(_LOOK)

@@ -93,7 +93,7 @@ class Resume(Undone):
         if self.goes_on is None: return
         if (found := self.goes_on['settings']) != self.settings:
             raise ValueError(f'file: expected the state of a run with {self.settings}, got one with {found}')
-        self.skip, self.logger = _SkipBatches(self), self.learn.logger
+        self.skip, self.logs = _SkipBatches(self), self.learn.logger
         self.learn.add_cb(self.skip)
         self.learn.logger = noop
 
@@ -138,6 +138,6 @@ class Resume(Undone):
     def undo(self):
         "Take out what passes over batches, and let the epochs be logged again"
         if getattr(self, 'skip', None) is None: return
-        self.learn.logger = self.logger
+        self.learn.logger = self.logs
         self.learn.remove_cb(self.skip)
         self.skip = None
