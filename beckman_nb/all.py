@@ -10,11 +10,11 @@ __all__ = ['beckman_barycenter', 'BarycenterResult', 'BeckmanParams', 'beckman_d
            'Certificates', 'robust_error', 'load_smoothed', 'save_smoothed', 'fgsm', 'pgd', 'Attack', 'flow_attack',
            'worst_view', 'attack_vote', 'train_step', 'AdversarialRecipe', 'BeckmanRecipe', 'NoiseRecipe',
            'PairedRecipe', 'perturbed_weights', 'AdversarialTraining', 'BeckmanTraining', 'NoiseTraining',
-           'RobustAccuracy', 'DefendedPrediction', 'BeckmanMonitor', 'WeightAverage', 'SeedEpochs', 'normalize_inside',
-           'load_arrays', 'get_dls', 'small_cnn', 'small_resnet', 'preact_resnet18', 'wide_resnet', 'dm_wide_resnet',
-           'Normalization', 'load_checkpoint', 'shipped_weights', 'robustness', 'Robustness', 'ThreatModel',
-           'sanity_checks', 'compare', 'Comparison', 'make_report', 'write_report', 'verdict', 'plot_barycenters',
-           'plot_robustness', 'plot_eps', 'plot_disagreements']
+           'RobustAccuracy', 'DefendedPrediction', 'BeckmanMonitor', 'WeightAverage', 'SeedEpochs', 'Resume',
+           'ShardedBatches', 'normalize_inside', 'load_arrays', 'get_dls', 'small_cnn', 'small_resnet',
+           'preact_resnet18', 'wide_resnet', 'dm_wide_resnet', 'Normalization', 'load_checkpoint', 'shipped_weights',
+           'robustness', 'Robustness', 'ThreatModel', 'sanity_checks', 'compare', 'Comparison', 'make_report',
+           'write_report', 'verdict', 'plot_barycenters', 'plot_robustness', 'plot_eps', 'plot_disagreements']
 
 # %% ../nbs/95_all.ipynb #e002
 from .console import quiet_fastai
@@ -50,12 +50,13 @@ from .threat import ThreatModel
 from .train.attacks import Attack, fgsm, pgd
 from .train.callback import (
     AdversarialTraining, BeckmanTraining, DefendedPrediction, NoiseTraining, RobustAccuracy)
-from .train.resume import Resume
 from .train.extras import BeckmanMonitor, SeedEpochs, WeightAverage
 from .train.geometric import attack_vote, flow_attack, worst_view
 from .train.learner import normalize_inside
 from .train.recipes import (
     AdversarialRecipe, BeckmanRecipe, NoiseRecipe, PairedRecipe, perturbed_weights, train_step)
+from .train.resume import Resume
+from .train.sharded import ShardedBatches
 
 # %% ../nbs/95_all.ipynb #e006
 _all_ = [
@@ -69,7 +70,7 @@ _all_ = [
     'fgsm', 'pgd', 'Attack', 'flow_attack', 'worst_view', 'attack_vote',
     'train_step', 'AdversarialRecipe', 'BeckmanRecipe', 'NoiseRecipe', 'PairedRecipe', 'perturbed_weights',
     'AdversarialTraining', 'BeckmanTraining', 'NoiseTraining', 'RobustAccuracy', 'DefendedPrediction',
-    'BeckmanMonitor', 'WeightAverage', 'SeedEpochs', 'normalize_inside',
+    'BeckmanMonitor', 'WeightAverage', 'SeedEpochs', 'Resume', 'ShardedBatches', 'normalize_inside',
     'load_arrays', 'get_dls',
     'small_cnn', 'small_resnet', 'preact_resnet18', 'wide_resnet', 'dm_wide_resnet', 'Normalization',
     'load_checkpoint', 'shipped_weights',

@@ -279,7 +279,9 @@ def eval_seeds(
         results.append(res)
     return results
 
-def _eval_device(name):
+def device_of_process(
+    name:str=None, # as in `pick_device`
+) -> torch.device: # where this process is to run
     "A torch device; each process of torchrun takes a GPU of its own"
     device = pick_device(name)
     mine = os.environ.get('LOCAL_RANK')
@@ -334,7 +336,7 @@ def _eval(o, rank):
     nets, case, name = eval_subjects(o)
     networks, layers = ', '.join(nets), ', '.join(case['defense']) or 'no defense'
     n_of = {'transport': o.n_transport} if 'transport' in case['defense'] else {}
-    how = dict(batch_size=o.batch_size, device=_eval_device(o.device), n_of=n_of, quick=o.quick)
+    how = dict(batch_size=o.batch_size, device=device_of_process(o.device), n_of=n_of, quick=o.quick)
     attacks = eval_attacks(o)
     if rank == 0:
         images = f"{len(case['data'][0])} images"

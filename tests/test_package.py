@@ -58,7 +58,8 @@ def test_version():
 def test_commands():
     "Every command has the name of its function, which is in its file and has a docstring of one line."
     lines = [o.strip() for o in CFG['console_scripts'].splitlines() if o.strip()]
-    expected = ['beckman_demo', 'beckman_eval', 'beckman_certify', 'beckman_study', 'beckman_bench']
+    expected = ['beckman_demo', 'beckman_train', 'beckman_eval', 'beckman_certify', 'beckman_study',
+                'beckman_bench']
     assert [line.split('=')[0] for line in lines] == expected
     for line in lines:
         name, _, target = line.partition('=')

@@ -75,10 +75,12 @@ class Resume(Undone):
     def __init__(self,
         file, # where the state is kept; another process of the same run adds its rank to the name
         every: float=300., # seconds between two times of storing within an epoch, >= 0
+        shared: bool=False, # whether all processes of a run have the same state: the first one writes it, all read it
     ):
         if not every >= 0: raise ValueError(f'every: expected a number >= 0, got {every}')
         rank = rank_distrib()
-        self.file = Path(f'{file}.{rank}' if rank else file)
+        self.file = Path(f'{file}.{rank}' if rank and not shared else file)
+        self.writes = not (shared and rank)
         self.every = every
         self.goes_on = None
 
@@ -91,7 +93,7 @@ class Resume(Undone):
         if self.goes_on is None: return
         if (found := self.goes_on['settings']) != self.settings:
             raise ValueError(f'file: expected the state of a run with {self.settings}, got one with {found}')
-        self.skip, self.logger = _SkipBatches(self), self.learn.logger
+        self.skip, self.logs = _SkipBatches(self), self.learn.logger
         self.learn.add_cb(self.skip)
         self.learn.logger = noop
 
@@ -116,6 +118,7 @@ class Resume(Undone):
 
     def _store(self, iteration=0):
         "Write the state, whole or not at all"
+        if not self.writes: return
         at = dict(at=[self.epoch, iteration], train_iter=self.train_iter, pct_train=self.pct_train)
         drawn = dict(order=self.order_of_images, random=random_states())
         parts = {name: part.state_dict() for name, part in _remembering(self.learn).items()}
@@ -135,6 +138,6 @@ class Resume(Undone):
     def undo(self):
         "Take out what passes over batches, and let the epochs be logged again"
         if getattr(self, 'skip', None) is None: return
-        self.learn.logger = self.logger
+        self.learn.logger = self.logs
         self.learn.remove_cb(self.skip)
         self.skip = None
