@@ -242,6 +242,7 @@ def _certify(o, rank):
     report = CertificateReport(found, attacks, settings, seconds)
     files = write_certificates(report, o.output, x)
     say(f'\n{report}\n\nWritten to {o.output}: {", ".join(files)}')
+    say(f'{report.verdict}\nTo read: {files["report.html"]}')
 
 def _attacks(o, smoothed, data, certified, how, state, limit):
     "What attacks found on the first images, none that is not certified"

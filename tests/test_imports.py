@@ -21,7 +21,7 @@ FLOORS = [
     ['smoothing'],
     ['train'],
     ['evaluate'],
-    ['console', 'by_name', 'cli', 'certify'],
+    ['console', 'demo', 'by_name', 'cli', 'certify'],
     ['all'],
     ['studies'],
     ['__main__']]

@@ -7,6 +7,7 @@ __all__ = []
 
 # %% ../../nbs/evaluate/06_autoattack.ipynb #e002
 import importlib.util
+import re
 import sys
 import torch
 import warnings
@@ -196,6 +197,15 @@ def make_flag(
     kinds = [kind for words,kind in AUTOATTACK_WORDS.items() if words in message]
     message = message.replace(' See flags_doc.md for details.', '')
     return dict(check=check or next(iter(kinds), 'other'), status=status, message=message)
+
+_number = re.compile(r'[\d.]+(e[+-]\d+)?')
+
+def once(
+    flags # list of flags
+): # list of flags
+    "Messages that are alike but for their numbers: the first one stands for all"
+    kept = {_number.sub('#', f['message']): f for f in reversed(flags)}
+    return list(reversed(kept.values()))
 
 @contextmanager
 def warnings_as_flags(): # context manager that yields a list, which is full when it is left
