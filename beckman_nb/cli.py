@@ -21,7 +21,7 @@ from types import SimpleNamespace
 from .by_name import comma_separated, eval_attacks, eval_subjects, numbers
 from .data import get_dls, load_arrays
 from .demo import BARYCENTERS_SEEN, demo_certificates, demo_evaluation, demo_networks, demo_plan
-from .demo import demo_sizes, demo_smoothed, save_networks, weights_of_base
+from .demo import demo_sizes, demo_smoothed, save_networks, TRAINING, weights_of_base
 from .evaluate.certified import seen_in_certificates
 from .evaluate.forecast import forecast_line
 from .evaluate.protocols import check_protocols
@@ -70,10 +70,10 @@ def beckman_demo(
     data:str='digits', # data set: digits, cifar10, cifar100, tiny-imagenet, or a path to an .npz with x_train, y_train, x_test, y_test
     root:str=None, # folder of the data sets; default: the variable BECKMAN_DATA, then fastai's data folder
     train:int=None, # training images; default: chosen by size, for three minutes of one core (digits: 1437, cifar10: 10000)
-    test:int=None, # test images; default: chosen by size (digits: 200, cifar10: 100)
-    transport:int=None, # test images for the barycenter with transport, which is slow; 0 leaves it out; default: chosen by size (digits: 16, cifar10: 8)
+    test:int=None, # test images; default: chosen by size (digits: 160, cifar10: 80)
+    transport:int=None, # test images for the barycenter with transport, which is slow; 0 leaves it out; default: chosen by size (digits: 12, cifar10: 6)
     certified:int=None, # test images for the certificate of a vote over noisy copies; 0 leaves it out; default: chosen by size (digits: 40, cifar10: 20)
-    epochs:int=None, # epochs of adversarial training of the base network; 0: the one that comes with the package; default: chosen by size (digits: 16, cifar10: 0)
+    epochs:int=None, # epochs of adversarial training of the base network; 0: the one that comes with the package; default: chosen by size (digits: 12, cifar10: 0)
     eps:float=None, # radius of the Linf perturbations; default: 0.1 for digits, 8/255 otherwise
     protocols:str='undefended,oblivious,adaptive', # which to run, separated by commas
     full:bool=False, # AutoAttack instead of the quick attack: hours on a CPU
@@ -102,7 +102,7 @@ def beckman_demo(
         res, fig = demo_evaluation(nets, arrays, sizes, wanted, full, seed, where)
     figures = dict(images=(fig, *BARYCENTERS_SEEN))
     settings = dict(command=command_line(beckman_demo, given), data=arrays.name, **sizes)
-    settings |= dict(training_seconds=seconds, classes=list(arrays.classes))
+    settings |= dict(training=TRAINING, training_seconds=seconds, classes=list(arrays.classes))
     certified_too = ''
     if sizes['n_certified']:
         with stage(f"certificate of a vote over noisy copies, for {sizes['n_certified']} images", live):
@@ -111,7 +111,7 @@ def beckman_demo(
         settings['certified'] = certificates.verdict
         title, alt = seen_in_certificates(certificates)['certified']
         figures['certified'] = curve, f'Another network, against moving light instead of noise. {title}', alt
-        certified_too = f'Certified, for another network and in another ball: {certificates.verdict}\n'
+        certified_too = f'Certified, for another network and in another ball: {certificates.verdict}\n\n'
     settings['seconds'] = round(time.time() - start, 1)
     files = write_report(res, folder, settings, figures=figures)
     print(f'\n{res}\n\n{certified_too}{headline(res)}\n\nTo read: {files["report.html"]}')

@@ -46,11 +46,11 @@ def demo_sizes(
         if value is not None: check_count(name, value, least)
     cost = max(arrays.x_train[0].numel()/3072, .5) # of one image, in CIFAR images
     n_train = n_train or min(len(arrays.x_train), int(10_000/cost))
-    n_test = min(n_test or int(100/cost), len(arrays.x_test))
-    if n_transport is None: n_transport = max(int(8/cost), 2)
+    n_test = min(n_test or int(80/cost), len(arrays.x_test))
+    if n_transport is None: n_transport = max(int(6/cost), 2)
     if n_certified is None: n_certified = max(int(20/cost), 5)
     if epochs is None:
-        enough = min(max(round(80_000/cost/n_train), 3), 16)
+        enough = min(max(round(80_000/cost/n_train), 3), 12)
         epochs = 0 if shipped_weights(arrays.name) else enough
     if eps is None: eps = .1 if arrays.name == 'digits' else 8/255
     check_ball(eps, 'Linf')
@@ -68,8 +68,7 @@ def demo_minutes(
     return (seconds + (20 if sizes['n_certified'] else 0))/60
 
 # %% ../nbs/87_demo.ipynb #c013
-_KINDS = dict(base='adversarial training', control='more adversarial training',
-              beckman='training on barycenters of adversarial images') # what each network is made by
+_MORE = dict(control='one more epoch of it', beckman='one more epoch, on barycenters of adversarial images')
 
 def demo_networks(
     dls, # fastai `DataLoaders` of images in [0,1]
@@ -85,8 +84,9 @@ def demo_networks(
     def train(name, start, recipe, epochs, lr):
         "Keep a trained copy of `start`"
         length = 'one epoch' if epochs == 1 else f'{epochs} epochs'
+        first = f"{length} of adversarial training on {sizes['n_train']} images"
         begin = time.time()
-        with stage(f"{name}: {length} of {_KINDS[name]} on {sizes['n_train']} images"):
+        with stage(f'{name}: {_MORE.get(name, first)}'):
             nets[name] = train_network(start, dls, [recipe], epochs, lr, seed)
         seconds[name] = round(time.time() - begin, 1)
     set_seed(seed)
@@ -178,6 +178,9 @@ def demo_plan(
     time = 'hours, as AutoAttack is thorough' if full else f'about {minutes} min of one core'
     text = 'Three small networks are trained, attacked with and without barycenters, and compared.'
     return f'{arrays}.\n{text}\nThis takes {time}, more where the machine is busy.\n'
+
+TRAINING = ('base by fast adversarial training; control is base after one more epoch of the same; '
+            'beckman is base after one more epoch on barycenters of the adversarial images') # for the report
 
 BARYCENTERS_SEEN = (
     'The barycenter of slightly rotated copies looks like the image, a little darker and smoother.',

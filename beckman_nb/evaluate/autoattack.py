@@ -216,7 +216,9 @@ def warnings_as_flags(): # context manager that yields a list, which is full whe
         yield flags
     for w in caught:
         cheap, early = (issubclass(w.category, o) for o in (AdjointWarning, ConvergenceWarning))
-        if cheap: flags.append(make_flag(str(w.message), 'note', 'solver')) # `under_attack` wants it so
+        if cheap: # `under_attack` wants it so
+            text = f'attacks are content with a rough direction: {w.message}'
+            flags.append(make_flag(text, 'note', 'solver'))
         else: flags.append(make_flag(str(w.message), check='solver' if early else None))
 
 # %% ../../nbs/evaluate/06_autoattack.ipynb #c050

@@ -198,7 +198,9 @@ def _page(report):
     "The report as one HTML page"
     s = report.result.settings
     about = report.settings.get('data_name') or report.settings.get('data')
-    heading = f"How robust is {', '.join(s['networks'])}" + (f' on {about}?' if about else '?')
+    *most, last = s['networks']
+    who = f"are {', '.join(most)} and {last}" if most else f'is {last}'
+    heading = f'How robust {who}' + (f' on {about}?' if about else '?')
     return html_page(heading, heading, _body(report))
 
 def _markdown(report):
