@@ -106,7 +106,8 @@ def table(self:CertificateReport,
         if share is None: return None
         return percent(*share) if full else f'{100*share[0]:.1f}'
     budgets = self.budgets()
-    head = ['', 'n', 'accuracy', 'abstained', *(f'at {b:g}' for b in budgets), 'mean', 'median', 'seconds']
+    at = [f'at {b:g}' for b in budgets]
+    head = ['classifier', 'n', 'accuracy', 'abstained', *at, 'mean', 'median', 'seconds']
     lines = []
     for row in self.rows():
         shares = [row['accuracy'], *(row['at'].get(b) for b in budgets)]
@@ -284,7 +285,8 @@ def _provenance(s):
     "What a report is about and what it was computed with"
     images = f"{s['images']} images of {s.get('data') or 'a data set'}"
     if s.get('fingerprint'): images += f" (SHA-256 begins with {s['fingerprint']})"
-    lines = [[key, setting_in_words(s[key])] for key in _SHOWN[1:] if s.get(key) is not None]
+    known = s | dict(network=f"{s.get('network')} ({s['digest']})") if s.get('digest') else s
+    lines = [[key, setting_in_words(known[key])] for key in _SHOWN[1:] if s.get(key) is not None]
     return Table([['what', 'which'], ['images', images], *lines])
 
 def _body(report):

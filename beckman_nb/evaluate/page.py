@@ -47,7 +47,7 @@ PAGE_STYLE = '''
 .bk summary { cursor: pointer; padding: .4em 0 }
 @media (max-width: 40em) { .bk li { margin-bottom: .5em } .bk ul { padding-left: 1.2em } }
 @media print { .bk { font-size: 11pt; max-width: none } .bk table { font-size: 8.5pt }
-  .bk .scroll { overflow: visible } .bk img { min-width: 0 } .bk td { white-space: normal }
+  .bk .scroll { overflow: visible } .bk img { min-width: 0 } .bk td, .bk th { white-space: normal }
   .bk figure, .bk tr { break-inside: avoid } .bk h2 { break-after: avoid }
   .bk details::details-content { content-visibility: visible; block-size: auto } }
 '''
