@@ -36,7 +36,7 @@ PAGE_STYLE = '''
 .bk td.fail { background: var(--fail) }
 .bk td, .bk th { border-bottom: 1px solid var(--line); padding: .3em .8em .3em 0; text-align: left;
   vertical-align: top; white-space: nowrap }
-.bk .prose td:last-child { white-space: normal; min-width: 20em }
+.bk .prose td:last-child { white-space: normal; min-width: 14em }
 .bk dt { font-weight: 600 }
 .bk dd { margin: 0 0 .5em 1.5em }
 .bk figure { margin: 1.5em 0 }
