@@ -14,7 +14,8 @@ __all__ = ['beckman_barycenter', 'BarycenterResult', 'BeckmanParams', 'beckman_d
            'ShardedBatches', 'normalize_inside', 'load_arrays', 'get_dls', 'small_cnn', 'small_resnet',
            'preact_resnet18', 'wide_resnet', 'dm_wide_resnet', 'Normalization', 'load_checkpoint', 'shipped_weights',
            'robustness', 'Robustness', 'ThreatModel', 'sanity_checks', 'compare', 'Comparison', 'make_report',
-           'write_report', 'verdict', 'plot_barycenters', 'plot_robustness', 'plot_eps', 'plot_disagreements']
+           'write_report', 'headline', 'verdict', 'plot_barycenters', 'plot_robustness', 'plot_eps',
+           'plot_disagreements']
 
 # %% ../nbs/95_all.ipynb #e002
 from .console import quiet_fastai
@@ -28,9 +29,10 @@ from .checkpoints import load_checkpoint, shipped_weights
 from .data import get_dls, load_arrays
 from .distance import DistanceResult, beckman_distance
 from .evaluate.plot import plot_barycenters, plot_disagreements, plot_eps, plot_robustness
-from .evaluate.report import make_report, verdict, write_report
+from .evaluate.report import make_report, write_report
 from .evaluate.robustness import Robustness, robustness
 from .evaluate.sanity import sanity_checks
+from .evaluate.verdict import headline, verdict
 from .layers import (
     Averaged, BeckmanBarycenter, Defended, RandomBarycenter, RandomPose, control_defenses)
 from .lowpass import LowPass
@@ -75,5 +77,5 @@ _all_ = [
     'small_cnn', 'small_resnet', 'preact_resnet18', 'wide_resnet', 'dm_wide_resnet', 'Normalization',
     'load_checkpoint', 'shipped_weights',
     'robustness', 'Robustness', 'ThreatModel', 'sanity_checks', 'compare', 'Comparison',
-    'make_report', 'write_report', 'verdict',
+    'make_report', 'write_report', 'headline', 'verdict',
     'plot_barycenters', 'plot_robustness', 'plot_eps', 'plot_disagreements']

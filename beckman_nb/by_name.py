@@ -108,7 +108,7 @@ def make_network(
 
 # %% ../nbs/89_by_name.ipynb #c040
 def _own_images(path, n):
-    "`(images, labels, number of classes, name)` of an .npz with `images` and `labels`, or `None`"
+    "`(images, labels, names of the classes, name)` of an .npz with `images` and `labels`, or `None`"
     try: found = read_npz(path)
     except ValueError as e: raise ValueError(f'data: {e}') from e
     if not {'images', 'labels'} <= found.keys(): return None
@@ -121,7 +121,7 @@ def _own_images(path, n):
     if channels_last: x = x.permute(0, 3, 1, 2)
     if x.dtype == torch.uint8: x = x.float()/255
     x, y = check_data((x, y)) # all of them: the classes are those of the whole set
-    return x[:n].contiguous(), y[:n], int(y.max()) + 1, path.stem
+    return x[:n].contiguous(), y[:n], [str(k) for k in range(int(y.max()) + 1)], path.stem
 
 def _image_folder(path, n):
     "The same for a folder with a folder of images per class, or for such a one inside: test, val or valid"
@@ -132,14 +132,14 @@ def _image_folder(path, n):
     turns = [(o[i], c) for i in range(max(map(len, each))) for c, o in enumerate(each) if i < len(o)][:n]
     try: x = decode_all([(file, Path(file)) for file, _ in turns]) # the classes in turn
     except ValueError as e: raise ValueError(f'data: {e}') from e
-    return x.float()/255, torch.tensor([c for _, c in turns]), len(found.classes), path.name
+    return x.float()/255, torch.tensor([c for _, c in turns]), found.classes, path.name
 
-def eval_images(
+def eval_data(
     data:str, # 'digits', 'cifar10', 'cifar100', 'tiny-imagenet', or a path, also to an .npz with `images` and `labels`, or to a folder with a folder of images per class
     root:str=None, # folder of the data sets
     n:int=None, # use the first `n`; `None`: all
-) -> tuple: # `(images, labels, number of classes, name)`; `ValueError` or `FileNotFoundError`
-    "Test images in [0,1] with their labels"
+) -> tuple: # `(images, labels, names of the classes, name)`; `ValueError` or `FileNotFoundError`
+    "Test images in [0,1] with their labels, and what the classes are called"
     own = Path(data)
     if n is not None and n < 1: raise ValueError(f'n: expected at least 1, got {n}')
     found = _own_images(own, n) if own.suffix == '.npz' and own.is_file() else None
@@ -148,7 +148,16 @@ def eval_images(
     if classes and not any((own/o).exists() for o in ('wnids.txt', 'batches.meta', 'meta')):
         return _image_folder(own, n)
     arrays = load_arrays(data, root)
-    return *check_data(arrays.tensors('test', n)), len(arrays.classes), arrays.name
+    return *check_data(arrays.tensors('test', n)), list(arrays.classes), arrays.name
+
+def eval_images(
+    data:str, # as in `eval_data`
+    root:str=None, # folder of the data sets
+    n:int=None, # use the first `n`; `None`: all
+) -> tuple: # `(images, labels, number of classes, name)`; `ValueError` or `FileNotFoundError`
+    "Test images in [0,1] with their labels"
+    x, y, classes, name = eval_data(data, root, n)
+    return x, y, len(classes), name
 
 # %% ../nbs/89_by_name.ipynb #c043
 def eval_barycenters(
@@ -225,13 +234,14 @@ def eval_networks(
 # %% ../nbs/89_by_name.ipynb #e021
 def eval_subjects(
     o, # options of `beckman_eval`
-): # `(networks, dict of data and defense, name of the images)`
+): # `(networks, dict of data and defense, name of the images, names of the classes)`
     "Networks, images and defenses, as a command line says"
-    x, y, classes, name = eval_images(o.data, o.root, o.n)
+    x, y, classes, name = eval_data(o.data, o.root, o.n)
     norm = dict(mean=numbers(o.mean, 'mean'), std=numbers(o.std, 'std'))
-    shape = dict(n_classes=o.classes or classes, in_channels=x.shape[1])
+    shape = dict(n_classes=o.classes or len(classes), in_channels=x.shape[1])
     nets = eval_networks(o.model, o.checkpoint, o.data, **shape, **norm)
-    return nets, dict(data=(x, y), defense=eval_defenses(o.barycenter, o.defense, x.shape[-1])), name
+    case = dict(data=(x, y), defense=eval_defenses(o.barycenter, o.defense, x.shape[-1]))
+    return nets, case, name, classes
 
 def eval_attacks(
     o, # options of `beckman_eval`

@@ -204,6 +204,7 @@ def _settings(o, smoothed, noises, data, how):
     found |= dict(pixel_variance=pixel_variance(noises[own]), light=x.sum((1, 2, 3)).mean().item())
     found |= dict(attack=how, attacks=['vote'] if o.nocontrols else ['vote', 'low-pass'])
     found |= dict(attacked=min(o.attacked, len(x)), fingerprint=fingerprint(x, y))
+    found |= dict(digest=digest(smoothed.model)[:12])
     ours = {key: versions()[key] for key in ('python', 'torch', 'scipy', 'beckman_nb')}
     found |= dict(device=str(noises[own].std.device), threads=torch.get_num_threads(), versions=ours)
     return found | dict(date=time.strftime('%Y-%m-%dT%H:%M:%S%z'))
@@ -242,6 +243,7 @@ def _certify(o, rank):
     report = CertificateReport(found, attacks, settings, seconds)
     files = write_certificates(report, o.output, x)
     say(f'\n{report}\n\nWritten to {o.output}: {", ".join(files)}')
+    say(f'To read: {files["report.html"]}')
 
 def _attacks(o, smoothed, data, certified, how, state, limit):
     "What attacks found on the first images, none that is not certified"

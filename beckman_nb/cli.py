@@ -6,7 +6,7 @@
 __all__ = ['beckman_demo', 'beckman_eval']
 
 # %% ../nbs/90_cli.ipynb #e003
-from .console import command, command_line, in_one_line, quiet_fastai
+from .console import command, command_line, in_one_line, quiet_fastai, Stages
 
 # %% ../nbs/90_cli.ipynb #c006
 quiet_fastai()
@@ -16,95 +16,24 @@ import os
 import sys
 import time
 import torch
-from fastai.torch_core import set_seed
 from pathlib import Path
 from types import SimpleNamespace
 from .by_name import comma_separated, eval_attacks, eval_subjects, numbers
-from .checkpoints import load_checkpoint, shipped_weights
 from .data import get_dls, load_arrays
-from .evaluate.certified import CertificateReport
+from .demo import BARYCENTERS_SEEN, demo_certificates, demo_evaluation, demo_networks, demo_plan
+from .demo import demo_sizes, demo_smoothed, save_networks, TRAINING, weights_of_base
+from .evaluate.certified import seen_in_certificates
 from .evaluate.forecast import forecast_line
-from .evaluate.plot import plot_barycenters, plot_certified
 from .evaluate.protocols import check_protocols
-from .evaluate.report import verdict, write_report
+from .evaluate.report import write_report
 from .evaluate.robustness import robustness
 from .evaluate.sanity import sanity_checks
-from .layers import BeckmanBarycenter
-from .models import small_cnn, small_resnet
-from .noise import FlowNoise
-from .program.inputs import check_ball, check_count
+from .evaluate.verdict import headline, verdict
+from .program.inputs import check_count
 from .runs import Deadline, OutOfTime, Units, digest, is_live, processes
-from .smoothing import certify_images, load_smoothed, Smoothed
 from .stats import over_seeds
 from .tables import Table
 from .threat import ThreatModel
-from .train.callback import AdversarialTraining, BeckmanTraining, NoiseTraining
-from .train.extras import train_network
-
-# %% ../nbs/90_cli.ipynb #c010
-def demo_sizes(
-    arrays, # `Arrays` with everything that was found
-    n_train:int=None, # training images; `None`: chosen
-    n_test:int=None, # test images; `None`: chosen
-    n_transport:int=None, # test images for the barycenter with transport; `None`: chosen, 0: without it
-    epochs:int=None, # of the base network, 0: the one that comes with the package; `None`: chosen
-    eps:float=None, # radius of the perturbation; `None`: 0.1 for digits, 8/255 otherwise
-    n_certified:int=None, # test images to certify; `None`: chosen, 0: none
-) -> dict: # a number for each of them
-    "What the demonstration uses of a data set"
-    for name, value, least in (('train', n_train, 1), ('test', n_test, 1), ('transport', n_transport, 0),
-                               ('certified', n_certified, 0), ('epochs', epochs, 0)):
-        if value is not None: check_count(name, value, least)
-    cost = max(arrays.x_train[0].numel()/3072, .5) # of one image, in CIFAR images
-    n_train = n_train or min(len(arrays.x_train), int(10_000/cost))
-    n_test = min(n_test or int(200/cost), len(arrays.x_test))
-    if n_transport is None: n_transport = max(int(10/cost), 2)
-    if n_certified is None: n_certified = max(int(20/cost), 5)
-    if epochs is None:
-        enough = min(max(round(80_000/cost/n_train), 3), 16)
-        epochs = 0 if shipped_weights(arrays.name) else enough
-    if eps is None: eps = .1 if arrays.name == 'digits' else 8/255
-    check_ball(eps, 'Linf')
-    some = dict(n_transport=min(n_test, n_transport), n_certified=min(n_test, n_certified))
-    return dict(n_train=n_train, n_test=n_test, **some, epochs=epochs, eps=eps)
-
-# %% ../nbs/90_cli.ipynb #c013
-def demo_networks(
-    dls, # fastai `DataLoaders` of images in [0,1]
-    sizes:dict, # what `demo_sizes` returned
-    stats:tuple, # `(mean, std)` per channel, for the first layer
-    seed:int=0, # of weights, order and random starts
-    shipped=None, # weights of the base, where `sizes` has no epochs for it
-) -> tuple: # `(dict of name to network, dict of name to seconds of training)`
-    "Base, control and beckman"
-    nets, seconds = {}, {}
-    def train(name, start, recipe, epochs, lr):
-        "Keep a trained copy of `start`"
-        length = '1 epoch' if epochs == 1 else f'{epochs} epochs'
-        images = f"{sizes['n_train']} images"
-        print(f'\n{name}: {length} of {type(recipe).__name__} on {images}', flush=True)
-        begin = time.time()
-        nets[name] = train_network(start, dls, [recipe], epochs, lr, seed, show=True)
-        seconds[name] = time.time() - begin
-    set_seed(seed)
-    new = small_cnn(dls.c, in_channels=len(stats[0]), mean=stats[0], std=stats[1])
-    attack = dict(attack='fgsm', eps=sizes['eps'])
-    if sizes['epochs']: train('base', new, AdversarialTraining(**attack), sizes['epochs'], 8e-3)
-    else:
-        print('\nbase: comes with the package', flush=True)
-        nets['base'], seconds['base'] = load_checkpoint(new, shipped).eval(), 0.
-    barycenters = BeckmanTraining(BeckmanBarycenter.published(), 'adversarial', **attack)
-    train('control', nets['base'], AdversarialTraining(**attack), 1, 1e-3)
-    train('beckman', nets['base'], barycenters, 1, 1e-3)
-    return nets, seconds
-
-# %% ../nbs/90_cli.ipynb #c015
-def demo_barycenters(
-    size:int, # side of the images in pixels, for the price of transport
-) -> dict: # name to layer
-    "The published barycenter and a transport-active one"
-    moving = BeckmanBarycenter.with_transport(size)
-    return {'published': BeckmanBarycenter.published(), 'with transport': moving}
 
 # %% ../nbs/90_cli.ipynb #c018
 def half_of_the_cores() -> int: # at least 1
@@ -135,91 +64,16 @@ def use_threads(
     if threads is not None: check_count('threads', threads)
     torch.set_num_threads(threads or half_of_the_cores())
 
-# %% ../nbs/90_cli.ipynb #c020
-def demo_evaluation(
-    nets:dict, # name to network
-    arrays, # `Arrays` with the test images
-    sizes:dict, # what `demo_sizes` returned
-    protocols:tuple=('undefended', 'oblivious', 'adaptive'), # which to run
-    full:bool=False, # AutoAttack instead of the quick attack
-    seed:int=0, # of the random starts
-    device='cpu', # where to run
-) -> tuple: # `(Robustness, figure of the images)`
-    "The evaluation of all networks, and what the barycenters look like"
-    x, y = arrays.tensors('test', sizes['n_test'])
-    layers = demo_barycenters(x.shape[-1])
-    tested = {k: layer for k, layer in layers.items() if k == 'published' or sizes['n_transport']}
-    how = dict(quick=not full, seed=seed, device=device, progress=is_live(sys.stdout))
-    res = robustness(nets, (x, y), tested, eps=sizes['eps'], protocols=protocols,
-                     n_of={'with transport': sizes['n_transport']}, **how)
-    shown = {k: layers[k].cpu() for k in ('with transport', 'published')} # the first one's marginals
-    fig, _ = plot_barycenters(x[:4], shown, names=[arrays.classes[i] for i in y[:4]])
-    return res, fig
-
-# %% ../nbs/90_cli.ipynb #c122
-_IN_THE_BALL = dict(ball='l21', rate=3.2, budget=5.) # prices of moving and creating light, and where to look
-_DRAWS = dict(n0=100, n=1000, alpha=.001)
-
-def demo_smoothed(
-    dls, # fastai `DataLoaders` of images in [0,1]
-    arrays, # `Arrays` of the same data set
-    seed:int=0, # of weights and noise
-    device='cpu', # where to run
-) -> Smoothed: # in eval mode
-    "The smoothed network that comes with the package, or a small one that is trained on noisy images"
-    if arrays.name == 'cifar10':
-        found = load_smoothed()
-        return Smoothed(found.model.to(device), found.noise.to(device), found.classes)
-    _, channels, *size = arrays.x_train.shape
-    noise = FlowNoise(size, 1., create=.01).to(device)
-    set_seed(seed)
-    net = small_resnet(dls.c, channels, widths=(16, 32), blocks=(1, 1)).to(device)
-    print('\nsmoothed: 6 epochs of NoiseTraining', flush=True)
-    net = train_network(net, dls, [NoiseTraining(noise, seed=seed)], 6, 5e-3, seed, show=True)
-    return Smoothed(net.to(device), noise, dls.c)
-
-def demo_certificates(
-    smoothed:Smoothed, # the classifier
-    arrays, # `Arrays` with the test images
-    n:int, # how many of them, the first ones
-    seed:int=0, # of the noise
-) -> tuple: # `(CertificateReport, figure)`
-    "What is certified, and the curve of it"
-    x, y = arrays.tensors('test', n)
-    found = certify_images(smoothed, x, y, seed=seed, progress=is_live(sys.stdout), **_DRAWS)
-    about = dict(images=n, noises=['flow'], attacks=[], controls={}, light=x.sum((1, 2, 3)).mean().item())
-    report = CertificateReport(dict(flow=found), {}, _IN_THE_BALL | _DRAWS | about, {})
-    radii = {label: report.radii(label) for label in report.readings()}
-    fig, ax = plot_certified(radii, at=_IN_THE_BALL['budget'])
-    ax.set_xlabel('budget, grey values times pixels')
-    return report, fig
-
-# %% ../nbs/90_cli.ipynb #e005
-def _save(nets, folder):
-    "Weights of each network, for `load_checkpoint`"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, net in nets.items():
-        weights = {k: v.cpu() for k, v in net.state_dict().items()}
-        torch.save(weights, folder/f'{name}.pth')
-
-def _weights_of_base(arrays, sizes):
-    "Weights that come with the package, or `None`; `ValueError` where the base would be no trained network"
-    shipped = shipped_weights(arrays.name)
-    if not sizes['epochs'] and not shipped:
-        reason = f'no trained network comes with the package for {arrays.name}'
-        raise ValueError(f'epochs: expected at least 1, got 0: {reason}')
-    return shipped
-
 # %% ../nbs/90_cli.ipynb #c021
 @command
 def beckman_demo(
     data:str='digits', # data set: digits, cifar10, cifar100, tiny-imagenet, or a path to an .npz with x_train, y_train, x_test, y_test
     root:str=None, # folder of the data sets; default: the variable BECKMAN_DATA, then fastai's data folder
-    train:int=None, # training images; default: chosen by size, for five minutes on two cores (digits: 1437, cifar10: 10000)
-    test:int=None, # test images; default: chosen by size (digits: 360, cifar10: 200)
-    transport:int=None, # test images for the barycenter with transport, which is slow; 0 leaves it out; default: chosen by size (digits: 20, cifar10: 10)
+    train:int=None, # training images; default: chosen by size, for three minutes of one core (digits: 1437, cifar10: 10000)
+    test:int=None, # test images; default: chosen by size (digits: 160, cifar10: 80)
+    transport:int=None, # test images for the barycenter with transport, which is slow; 0 leaves it out; default: chosen by size (digits: 12, cifar10: 6)
     certified:int=None, # test images for the certificate of a vote over noisy copies; 0 leaves it out; default: chosen by size (digits: 40, cifar10: 20)
-    epochs:int=None, # epochs of adversarial training of the base network; 0: the one that comes with the package; default: chosen by size (digits: 16, cifar10: 0)
+    epochs:int=None, # epochs of adversarial training of the base network; 0: the one that comes with the package; default: chosen by size (digits: 12, cifar10: 0)
     eps:float=None, # radius of the Linf perturbations; default: 0.1 for digits, 8/255 otherwise
     protocols:str='undefended,oblivious,adaptive', # which to run, separated by commas
     full:bool=False, # AutoAttack instead of the quick attack: hours on a CPU
@@ -235,30 +89,34 @@ def beckman_demo(
         wanted = check_protocols(comma_separated(protocols))
         arrays = load_arrays(data, root)
         sizes = demo_sizes(arrays, train, test, transport, epochs, eps, certified)
-        shipped, where = _weights_of_base(arrays, sizes), pick_device(device)
+        shipped, where = weights_of_base(arrays, sizes), pick_device(device)
         n_valid = min(200, len(arrays.x_test))
         dls = get_dls(arrays, n_train=sizes['n_train'], n_valid=n_valid, seed=seed, device=where)
-    print(arrays)
-    print(', '.join(f'{k} {v:.4g}' for k, v in sizes.items()))
+    print(demo_plan(arrays, sizes, full), flush=True)
+    stage = Stages(5 if sizes['n_certified'] else 4)
     stats = arrays.subset(sizes['n_train'], seed=seed).stats()
-    nets, seconds = demo_networks(dls, sizes, stats, seed, shipped)
-    _save(nets, folder)
-    kind = '' if full else ' (QUICK)'
-    patience = '' if is_live(sys.stdout) else ', as long again as the training or longer'
-    print(f'\nevaluation{kind}{patience}', flush=True)
-    res, fig = demo_evaluation(nets, arrays, sizes, wanted, full, seed, where)
+    nets, seconds = demo_networks(dls, sizes, stats, seed, shipped, stage)
+    save_networks(nets, folder)
+    live, attack = is_live(sys.stdout), 'AutoAttack' if full else 'quick attack'
+    with stage(f'{attack} on all of them, with and without barycenters', live):
+        res, fig = demo_evaluation(nets, arrays, sizes, wanted, full, seed, where)
+    figures = dict(images=(fig, *BARYCENTERS_SEEN))
     settings = dict(command=command_line(beckman_demo, given), data=arrays.name, **sizes)
-    settings['training_seconds'] = seconds
-    figures, said = dict(images=fig), ''
+    settings |= dict(training=TRAINING, training_seconds=seconds, classes=list(arrays.classes))
+    certified_too = ''
     if sizes['n_certified']:
-        smoothed = demo_smoothed(dls, arrays, seed, where)
-        certificates, figures['certified'] = demo_certificates(smoothed, arrays, sizes['n_certified'], seed)
+        with stage(f"certificate of a vote over noisy copies, for {sizes['n_certified']} images", live):
+            smoothed = demo_smoothed(dls, arrays, seed, where)
+            certificates, curve = demo_certificates(smoothed, arrays, sizes['n_certified'], seed)
         settings['certified'] = certificates.verdict
-        said = f'\n\nCertified for a vote over noisy copies, in another ball\n\n{certificates}'
+        title, alt = seen_in_certificates(certificates)['certified']
+        figures['certified'] = curve, f'Another network, against moving light instead of noise. {title}', alt
+        certified_too = f'Certified, for another network and in another ball: {certificates.verdict}\n\n'
     settings['seconds'] = round(time.time() - start, 1)
     files = write_report(res, folder, settings, figures=figures)
-    written = ', '.join([*files, *(f'{k}.pth' for k in nets)])
-    print(f'\n\n{res}\n\n{verdict(res)}{said}\n\nWritten to {folder}: {written}')
+    print(f'\n{res}\n\n{certified_too}{headline(res)}\n\nTo read: {files["report.html"]}')
+    beside = [o for o in files if o != 'report.html'] + [f'{k}.pth' for k in nets]
+    print(f"Beside it: {', '.join(beside)}")
 
 # %% ../nbs/90_cli.ipynb #c051
 def eval_seeds(
@@ -317,13 +175,19 @@ def _report(results, folder, settings, case, checks):
     "Report and files"
     res = results[0]
     files = write_report(res, folder, settings, checks=checks, **case)
-    found = f'\n{checks}\n' if checks else ''
-    print(f'\n\n{res}\n\n{verdict(res)}\n{found}')
+    print(f'\n\n{res}\n\n{verdict(res)}\n')
+    if checks: print(f'{_objections(checks)}\n')
     if len(results) > 1:
         lines, table = _seeds_table(results)
         (folder/'seeds.csv').write_text(table.csv())
         print('\n'.join(lines))
-    print(f'\nWritten to {folder}: {", ".join(files)}')
+    print(f'Written to {folder}: {", ".join(files)}\n')
+    print(f'{headline(res)}\nTo read: {files["report.html"]}')
+
+def _objections(checks):
+    "How the checks ended, and those that object; the report has all of them"
+    head, *lines = repr(checks).splitlines()
+    return '\n'.join([f'Sanity checks: {head}.', *(o for o in lines if o.split()[0] in ('WARN', 'FAIL'))])
 
 # %% ../nbs/90_cli.ipynb #c053
 def _eval(o, rank):
@@ -333,7 +197,7 @@ def _eval(o, rank):
     for seed in seeds: check_count('seeds', seed, least=0)
     seeds = [int(seed) for seed in seeds]
     state = Path(o.folder or out/'state')
-    nets, case, name = eval_subjects(o)
+    nets, case, name, classes = eval_subjects(o)
     networks, layers = ', '.join(nets), ', '.join(case['defense']) or 'no defense'
     n_of = {'transport': o.n_transport} if 'transport' in case['defense'] else {}
     how = dict(batch_size=o.batch_size, device=device_of_process(o.device), n_of=n_of, quick=o.quick)
@@ -352,6 +216,7 @@ def _eval(o, rank):
         print('Time was up before the first block was done: the same command again goes on from there.')
         return
     settings = dict(command=command_line(beckman_eval, vars(o)), data_name=name, options=vars(o))
+    settings['classes'] = classes
     settings['seconds'] = round(limit.used(), 1)
     wanted = results[0].complete and not o.nochecks
     checks = _checks(results[0], nets, case, state/'checks', limit, **how) if wanted else None

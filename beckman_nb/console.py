@@ -12,6 +12,7 @@ import importlib
 import inspect
 import shlex
 import sys
+import time
 import warnings
 from contextlib import contextmanager
 from fastcore.docments import docments
@@ -85,6 +86,28 @@ def in_one_line(
     try: yield
     except (ValueError, OSError, ImportError) as e: sys.exit(f'{name}: {" ".join(str(e).split())}')
     except KeyboardInterrupt: sys.exit(f'{name}: {interrupted}')
+
+# %% ../nbs/88_console.ipynb #s002
+class Stages:
+    "One line for each stage of a command"
+    def __init__(self,
+        total, # number of stages
+    ):
+        self.total = total
+        self.done = 0
+
+    @contextmanager
+    def __call__(self,
+        text, # what is done
+        bar=False, # whether something that moves is shown meanwhile, which takes lines of its own
+    ): # context manager
+        "Say what is done, and when it is done how long it took"
+        self.done += 1
+        print(f'{self.done}/{self.total} {text} …', end='\n' if bar else ' ', flush=True)
+        start = time.time()
+        yield
+        seconds = round(time.time() - start)
+        print(f'{"done in " if bar else ""}{seconds//60}:{seconds % 60:02}', flush=True)
 
 # %% ../nbs/88_console.ipynb #c006
 def quiet_fastai():

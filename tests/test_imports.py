@@ -21,7 +21,7 @@ FLOORS = [
     ['smoothing'],
     ['train'],
     ['evaluate'],
-    ['console', 'by_name', 'cli', 'certify', 'finetune'],
+    ['console', 'demo', 'by_name', 'cli', 'certify', 'finetune'],
     ['all'],
     ['studies'],
     ['__main__']]

@@ -7,6 +7,7 @@ __all__ = []
 
 # %% ../../nbs/evaluate/06_autoattack.ipynb #e002
 import importlib.util
+import re
 import sys
 import torch
 import warnings
@@ -197,6 +198,15 @@ def make_flag(
     message = message.replace(' See flags_doc.md for details.', '')
     return dict(check=check or next(iter(kinds), 'other'), status=status, message=message)
 
+_number = re.compile(r'[\d.]+(e[+-]\d+)?')
+
+def once(
+    flags # list of flags
+): # list of flags
+    "Messages that are alike but for their numbers: the first one stands for all"
+    kept = {_number.sub('#', f['message']): f for f in reversed(flags)}
+    return list(reversed(kept.values()))
+
 @contextmanager
 def warnings_as_flags(): # context manager that yields a list, which is full when it is left
     "Collect warnings as `flags`, each by its class where it is ours"
@@ -206,7 +216,9 @@ def warnings_as_flags(): # context manager that yields a list, which is full whe
         yield flags
     for w in caught:
         cheap, early = (issubclass(w.category, o) for o in (AdjointWarning, ConvergenceWarning))
-        if cheap: flags.append(make_flag(str(w.message), 'note', 'solver')) # `under_attack` wants it so
+        if cheap: # `under_attack` wants it so
+            text = f'attacks are content with a rough direction: {w.message}'
+            flags.append(make_flag(text, 'note', 'solver'))
         else: flags.append(make_flag(str(w.message), check='solver' if early else None))
 
 # %% ../../nbs/evaluate/06_autoattack.ipynb #c050

@@ -11,7 +11,7 @@ import torch
 from dataclasses import dataclass
 from torch import nn
 from .adapt import as_module, as_network
-from .autoattack import Logits, under_attack
+from .autoattack import Logits, under_attack, warnings_as_flags
 from .backward import exact_gradient
 from .copies import copied
 from .protocols import AROUND, predict_right, QUICK_AROUND
@@ -127,7 +127,8 @@ def forecast(
             model = copied(net if layer is None else Defended(exact_gradient(as_module(layer)), net))
             model = model.to(device)
             n = min(len(data[0]), (n_of or {}).get(d, len(data[0])))
-            with under_attack(model): total += seconds_of(Logits(model), x, y, threat, n, layer is not None)
+            with under_attack(model), warnings_as_flags(): # the evaluation will say so itself
+                total += seconds_of(Logits(model), x, y, threat, n, layer is not None)
     return total
 
 def forecast_line(

@@ -156,9 +156,10 @@ def attack_around(
     "PGD on the margin along the mean gradient around each image"
     how = QUICK_AROUND if threat.quick else AROUND
     model = Around(target.model, threat.eps/2, threat.norm, how['draws'])
-    with seeded(threat.seed, x.device):
+    with seeded(threat.seed, x.device), warnings_as_flags() as flags:
         adv = pgd(model, x, y, threat.eps, how['steps'], None, False, threat.norm, 'margin')
-        return judged(target, adv, x, y, threat)
+        found = judged(target, adv, x, y, threat)
+    return dict(found, flags=flags + found['flags'])
 
 def challengers(
     block, # `Block`

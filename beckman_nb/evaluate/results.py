@@ -43,6 +43,34 @@ def make_row(
     ball = dict(eps=threat.eps, norm=threat.norm, version=threat.version, seed=threat.seed)
     return dict(network=network, defense=defense, protocol=protocol, **accuracy(right), **how, **ball, **more)
 
+# %% ../../nbs/evaluate/15_results.ipynb #r041
+def answers_to(
+    judge, # module from images to logits
+    images, # (n,C,H,W)
+    device, # where the judge is
+    block_size=100, # images asked about together
+): # classes (n,), on the CPU
+    "What a judge takes images for"
+    with torch.no_grad():
+        found = [judge(part.to(device)).argmax(1).cpu() for part in images.split(block_size)]
+    return torch.cat(found)
+
+def broken_by(
+    whole # answers (n,) by name, counts `left` after the attacks of a version, and `extra` broken by others
+): # dict of attack to number of images, in the order of the attacks
+    "How many images each attack was first to break"
+    left, extra = dict(whole['left']), whole['extra']
+    defended = 'end_to_end' in whole
+    if defended: left['straight-through'] = int(whole['end_to_end'].sum())
+    if 'adaptive' in whole:
+        standing = int(whole['adaptive'].sum()) + sum(extra.values())
+        left['transfer' if defended else 'highest loss'] = standing
+        for name,k in extra.items():
+            standing -= k
+            left[name] = standing
+    counts = [int(whole['clean'].sum()), *left.values()]
+    return {name: a - b for name,a,b in zip(left, counts, counts[1:])}
+
 # %% ../../nbs/evaluate/15_results.ipynb #c100
 @dataclass(repr=False)
 class Robustness:
@@ -52,6 +80,9 @@ class Robustness:
     flags:list = field(default_factory=list) # what should make a reader suspicious, one dict each
     settings:dict = field(default_factory=dict) # everything needed to run it again
     images:dict = field(default_factory=dict) # (network, defense, protocol) -> images (n,C,H,W) that the protocol ended with, when kept
+    answers:dict = field(default_factory=dict) # (network, defense, protocol) -> classes (n,) that these images are given
+    labels:torch.Tensor = None # classes (n,) that they belong to
+    broke:dict = field(default_factory=dict) # (network, defense) -> dict of attack to the images that it was first to break
 
     @property
     def quick(self)->bool: # a demonstration, with accuracies that are too high
@@ -102,8 +133,12 @@ class Robustness:
         settings = mine | others | dict(complete=self.complete and other.complete)
         for k in ('networks', 'defenses', 'controls'):
             settings[k] = list(dict.fromkeys(mine.get(k, []) + others.get(k, [])))
-        return Robustness(self.rows + other.rows, self.right | other.right, self.flags + other.flags,
-                          settings, self.images | other.images)
+        settings['digests'] = mine.get('digests', {}) | others.get('digests', {})
+        labels = other.labels if self.labels is None else self.labels
+        flags = self.flags + other.flags
+        return Robustness(self.rows + other.rows, self.right | other.right, flags, settings,
+                          self.images | other.images, self.answers | other.answers, labels,
+                          self.broke | other.broke)
 
 # %% ../../nbs/evaluate/15_results.ipynb #c105
 def _in_percent(found): return percent(*(found[k] for k in ('accuracy', 'lo', 'hi')))
@@ -157,7 +192,15 @@ def _repr_markdown_(self:Robustness): return _page(self, '\n\n')
 def to_dict(self:Robustness)->dict: # strings, numbers, lists and dicts
     "Everything but the images, ready for `json.dumps`"
     bits = {'/'.join(k): ''.join('01'[int(o)] for o in v) for k,v in self.right.items()}
-    return dict(rows=self.rows, right=bits, flags=self.flags, settings=self.settings)
+    out = dict(rows=self.rows, right=bits, flags=self.flags, settings=self.settings)
+    if self.labels is not None: out['labels'] = _in_a_row(self.labels)
+    if self.answers: out['answers'] = {'/'.join(k): _in_a_row(v) for k,v in self.answers.items()}
+    if self.broke: out['broke'] = {'/'.join(k): v for k,v in self.broke.items()}
+    return out
+
+def _in_a_row(classes): return ' '.join(map(str, classes.tolist()))
+def _from_a_row(text): return None if text is None else torch.tensor([int(o) for o in text.split()])
+def _by_key(d): return {tuple(k.split('/')): v for k,v in (d or {}).items()}
 
 _spelled_today = {'defence': 'defense', 'defences': 'defenses'}
 
@@ -170,7 +213,9 @@ def from_dict(cls:Robustness,
     "The result that `to_dict` was called on"
     right = {tuple(k.split('/')): torch.tensor([c == '1' for c in v]) for k,v in d['right'].items()}
     rows, flags = ([_in_todays_spelling(o) for o in d[k]] for k in ('rows', 'flags'))
-    return cls(rows, right, flags, _in_todays_spelling(d['settings']))
+    answers = {k: _from_a_row(v) for k,v in _by_key(d.get('answers')).items()}
+    more = dict(answers=answers, labels=_from_a_row(d.get('labels')), broke=_by_key(d.get('broke')))
+    return cls(rows, right, flags, _in_todays_spelling(d['settings']), **more)
 
 # %% ../../nbs/evaluate/15_results.ipynb #c117
 def versions(): # dict of name to version string

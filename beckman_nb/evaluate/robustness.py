@@ -6,20 +6,20 @@
 __all__ = ['robustness']
 
 # %% ../../nbs/evaluate/20_robustness.ipynb #e002
-import re
 import time
 import torch
 from dataclasses import asdict, replace
 from torch import Tensor
 from .adapt import as_data, as_network
-from .autoattack import autoattack_checks, gradient_check, make_flag, under_attack
+from .autoattack import autoattack_checks, gradient_check, make_flag, once
+from .autoattack import under_attack, warnings_as_flags
 from .backward import hidden_parts, keeps_shape
 from .chance import added
 from .copies import copied, why_not_copied
 from .plan import check_data, Images, invited, Lineup, named, Plan, rules_for
 from .protocols import Block, check_protocols, defended_block, is_random, MeanOfDraws
 from .protocols import network_block, predict_right, right_on, surrogate_block
-from .results import fingerprint, make_row, Robustness, versions
+from .results import answers_to, broken_by, fingerprint, make_row, Robustness, versions
 from .trust import batch_finding, gradient_findings, memory_finding, mode_finding
 from ..layers import control_defenses, Defended
 from ..runs import digest, exchange, OutOfTime, ranks, Units
@@ -71,13 +71,6 @@ def _finished(found, name, defense, blocks):
     return there
 
 # %% ../../nbs/evaluate/20_robustness.ipynb #c130
-_number = re.compile(r'[\d.]+(e[+-]\d+)?')
-
-def _once(flags):
-    "Messages that are alike but for their numbers: the first one stands for all"
-    kept = {_number.sub('#', f['message']): f for f in reversed(flags)}
-    return list(reversed(kept.values()))
-
 def _better_without_gradient(left, n):
     "Whether Square, coming last, still breaks images"
     counts = list(left.items())
@@ -150,13 +143,14 @@ def _challenged(whole):
 # %% ../../nbs/evaluate/20_robustness.ipynb #r126
 def _flags(plan, net, defense, whole, ends):
     "Everything that should make a reader of one network and defense suspicious"
-    n = len(whole['clean'])
-    flags = _looked_at(plan, net, defense, n)
+    n, trust = len(whole['clean']), []
+    with warnings_as_flags() as said:
+        flags = _looked_at(plan, net, defense, n)
+        if 'adaptive' in whole: trust = _trusted(plan, net, defense, ends) + _challenged(whole)
     if plan.rules.draws(net, defense): flags.append(make_flag(
         'it answers differently when it is asked again: attacked by EOT, '
         f'and judged by its mean logits over {DRAWS} draws', check='random'))
-    flags += _once(whole['flags']) + _better_without_gradient(whole['left'], n) + _misled(whole)
-    if 'adaptive' in whole: flags += _trusted(plan, net, defense, ends) + _challenged(whole)
+    flags += once(whole['flags'] + said) + _better_without_gradient(whole['left'], n) + _misled(whole) + trust
     kept = why_not_copied(plan.lineup.composed(net, defense))
     if kept: flags.append(make_flag(kept, check='judge'))
     if plan.n_classes < 4: flags.append(make_flag(
@@ -188,6 +182,9 @@ def _parts(whole):
 def _add_rows(res, plan, net, defense, whole):
     "Put the rows of one network and defense into a result, with the answers and images behind them"
     words, x = _in_words(plan, net, defense), plan.images.x
+    judge = plan.block(0, net, defense).target(plan.lineup.composed(net, defense)).judge
+    asked = plan.images.device, plan.images.block_size
+    res.broke[net, defense] = broken_by(whole)
     for p in ('clean', *plan.rules.protocols):
         if p not in whole: continue
         key, right = (net, defense, p), whole[p]
@@ -198,6 +195,7 @@ def _add_rows(res, plan, net, defense, whole):
         more = dict(max_perturbation=largest, **parts)
         res.rows.append(make_row(*key, right, threat, words[p], plan.n_classes, **more))
         res.right[key] = right
+        res.answers[key] = answers_to(judge, x[:len(right)] if images is None else images, *asked)
         if images is not None: res.images[key] = images
 
 # %% ../../nbs/evaluate/20_robustness.ipynb #c137
@@ -282,7 +280,7 @@ def _on_others(plan, found, i, net, defense):
 
 def _collect(plan, found):
     "Rows, answers, images and flags of everything that is finished"
-    res, missing = Robustness(), 0
+    res, missing = Robustness(labels=plan.images.y), 0
     for net,defense in plan.lineup.pairs():
         blocks = plan.images.blocks(defense)
         there = _finished(found, net, defense, blocks)
@@ -367,6 +365,7 @@ def robustness(
     with under_attack(*[m.to(device) for m in lineup.modules()]):
         res = _run(plan, _names(hidden), progress, folder, max_minutes)
     if not keep_images: res.images = {}
+    res.settings['digests'] = {k: digest(net)[:12] for k,net in lineup.nets.items()}
     asked = dict(protocols=list(protocols), control_attacks=list(on_controls), block_size=block_size,
                  device=device.type)
     found = dict(n_classes=plan.n_classes, random=sorted(plan.rules.random), hidden=plan.hidden,

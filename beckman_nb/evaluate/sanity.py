@@ -9,8 +9,9 @@ __all__ = ['Checks', 'sanity_checks']
 import torch
 from dataclasses import replace
 from .adapt import as_data
-from .autoattack import Effort, Logits, under_attack
+from .autoattack import Effort, Logits, once, under_attack, warnings_as_flags
 from .backward import exact_gradient
+from .chance import checked
 from .copies import copied, Fresh
 from .protocols import is_random, MeanOfDraws
 from .plan import check_data, invited
@@ -84,14 +85,20 @@ def run_checks(
     "All checks of one network or composition"
     key = (s.network, s.defense)
     rows = [r for r in result.rows if (r['network'], r['defense']) == key] if result else []
+    with warnings_as_flags() as said:
+        found = _asked(s, rows)
+        right = result.right.get((*key, 'adaptive')) if result else None
+        if right is not None:
+            how = dict(steps=2*s.effort.steps, restarts=1, targets=s.effort.targets) if quick else {}
+            how['quick'] = any(r['quick'] for r in rows)
+            found += high_budget_check(_cut(s, len(right)), right[:len(s.x)], **how)
+    return [_with_owner(e, s) for e in found + [checked(**o) for o in once(said)]]
+
+def _asked(s, rows):
+    "What the checks say that need no result"
     found = []
     for check in CHECKS: found += check(s, rows) if check is perturbation_check else check(s)
-    right = result.right.get((*key, 'adaptive')) if result else None
-    if right is not None:
-        how = dict(steps=2*s.effort.steps, restarts=1, targets=s.effort.targets) if quick else {}
-        how['quick'] = any(r['quick'] for r in rows)
-        found += high_budget_check(_cut(s, len(right)), right[:len(s.x)], **how)
-    return [_with_owner(e, s) for e in found]
+    return found
 
 def _with_owner(entry, s):
     "An entry that says which network and defense it is about"
