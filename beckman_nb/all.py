@@ -11,11 +11,10 @@ __all__ = ['beckman_barycenter', 'BarycenterResult', 'BeckmanParams', 'beckman_d
            'worst_view', 'attack_vote', 'train_step', 'AdversarialRecipe', 'BeckmanRecipe', 'NoiseRecipe',
            'PairedRecipe', 'perturbed_weights', 'AdversarialTraining', 'BeckmanTraining', 'NoiseTraining',
            'RobustAccuracy', 'DefendedPrediction', 'BeckmanMonitor', 'WeightAverage', 'SeedEpochs', 'Resume',
-           'ShardedBatches', 'normalize_inside', 'load_arrays', 'get_dls', 'small_cnn', 'small_resnet',
-           'preact_resnet18', 'wide_resnet', 'dm_wide_resnet', 'Normalization', 'load_checkpoint', 'shipped_weights',
-           'robustness', 'Robustness', 'ThreatModel', 'sanity_checks', 'compare', 'Comparison', 'make_report',
-           'write_report', 'headline', 'verdict', 'plot_barycenters', 'plot_robustness', 'plot_eps',
-           'plot_disagreements']
+           'normalize_inside', 'load_arrays', 'get_dls', 'small_cnn', 'small_resnet', 'preact_resnet18', 'wide_resnet',
+           'dm_wide_resnet', 'Normalization', 'load_checkpoint', 'shipped_weights', 'robustness', 'Robustness',
+           'ThreatModel', 'sanity_checks', 'compare', 'Comparison', 'make_report', 'write_report', 'verdict',
+           'plot_barycenters', 'plot_robustness', 'plot_eps', 'plot_disagreements']
 
 # %% ../nbs/95_all.ipynb #e002
 from .console import quiet_fastai
@@ -32,7 +31,7 @@ from .evaluate.plot import plot_barycenters, plot_disagreements, plot_eps, plot_
 from .evaluate.report import make_report, write_report
 from .evaluate.robustness import Robustness, robustness
 from .evaluate.sanity import sanity_checks
-from .evaluate.verdict import headline, verdict
+from .evaluate.verdict import verdict
 from .layers import (
     Averaged, BeckmanBarycenter, Defended, RandomBarycenter, RandomPose, control_defenses)
 from .lowpass import LowPass
@@ -58,7 +57,6 @@ from .train.learner import normalize_inside
 from .train.recipes import (
     AdversarialRecipe, BeckmanRecipe, NoiseRecipe, PairedRecipe, perturbed_weights, train_step)
 from .train.resume import Resume
-from .train.sharded import ShardedBatches
 
 # %% ../nbs/95_all.ipynb #e006
 _all_ = [
@@ -72,10 +70,10 @@ _all_ = [
     'fgsm', 'pgd', 'Attack', 'flow_attack', 'worst_view', 'attack_vote',
     'train_step', 'AdversarialRecipe', 'BeckmanRecipe', 'NoiseRecipe', 'PairedRecipe', 'perturbed_weights',
     'AdversarialTraining', 'BeckmanTraining', 'NoiseTraining', 'RobustAccuracy', 'DefendedPrediction',
-    'BeckmanMonitor', 'WeightAverage', 'SeedEpochs', 'Resume', 'ShardedBatches', 'normalize_inside',
+    'BeckmanMonitor', 'WeightAverage', 'SeedEpochs', 'Resume', 'normalize_inside',
     'load_arrays', 'get_dls',
     'small_cnn', 'small_resnet', 'preact_resnet18', 'wide_resnet', 'dm_wide_resnet', 'Normalization',
     'load_checkpoint', 'shipped_weights',
     'robustness', 'Robustness', 'ThreatModel', 'sanity_checks', 'compare', 'Comparison',
-    'make_report', 'write_report', 'headline', 'verdict',
+    'make_report', 'write_report', 'verdict',
     'plot_barycenters', 'plot_robustness', 'plot_eps', 'plot_disagreements']
