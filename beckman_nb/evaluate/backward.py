@@ -14,7 +14,7 @@ from .copies import copied
 # %% ../../nbs/evaluate/08_backward.ipynb #c079
 class _PassGradient(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, defense): return defense(x).clone()
+    def forward(ctx, x, defense): return defense(x.clone()).clone()
     @staticmethod
     def backward(ctx, g): return g, None
 
@@ -52,18 +52,23 @@ def exact_gradient(
 
 # %% ../../nbs/evaluate/08_backward.ipynb #c091
 def _calls(net, x):
-    "What each part gets and gives, in one forward pass, where both are one floating tensor of the same shape"
-    found = {}
-    def noted(name):
-        def hook(part, given, out):
-            if len(given) != 1 or not isinstance(out, torch.Tensor): return
-            a = given[0]
-            if isinstance(a, torch.Tensor) and out.is_floating_point() and out.shape == a.shape:
-                found[name] = a.detach()
+    "What each part gets, in one forward pass, where it gets and gives one floating tensor of the same shape"
+    given, found = {}, {}
+    def before(name):
+        def hook(part, inputs):
+            one = len(inputs) == 1 and isinstance(inputs[0], torch.Tensor)
+            given[name] = inputs[0].detach().clone() if one else None # some parts write over what they get
+        return hook
+    def after(name):
+        def hook(part, inputs, out):
+            a = given.pop(name)
+            if a is None or not isinstance(out, torch.Tensor): return
+            if out.is_floating_point() and out.shape == a.shape: found[name] = a
         return hook
     parts = [(name, part) for name,part in net.named_modules() if name]
     parts = [o for o in parts if not isinstance(o[1], torch.jit.ScriptModule)] # which have no hooks
-    handles = [part.register_forward_hook(noted(name)) for name,part in parts]
+    handles = [part.register_forward_pre_hook(before(name)) for name,part in parts]
+    handles += [part.register_forward_hook(after(name)) for name,part in parts]
     try:
         with torch.no_grad(): net(x)
     finally:
@@ -74,13 +79,13 @@ def _has_steps(part, a):
     "Whether a part moves without a gradient"
     with torch.enable_grad():
         a = a.clone().requires_grad_()
-        out = part(a)
+        out = part(a.clone())
         v = torch.rand_like(out)
         g = torch.autograd.grad(out, a, v, allow_unused=True)[0] if out.requires_grad else None
     flat = g is None or not g.any()
     return flat and not torch.equal(out.detach(), part(a.detach().roll(1, 0)))
 
-def _rolls_dice(part, a): return not torch.equal(part(a), part(a))
+def _rolls_dice(part, a): return not torch.equal(part(a.clone()), part(a.clone()))
 
 def hidden_parts(
     net, # module from images to logits, in evaluation mode
