@@ -150,16 +150,23 @@ def is_finished(
     if not (weights.exists() and note.exists()): return False
     return json.loads(note.read_text()) == dict(weights=digest(weights.read_bytes()))
 
+def weights_of(
+    net:nn.Module, # on the CPU
+) -> bytes: # a file for `load_checkpoint`
+    "The weights of a network"
+    buffer = io.BytesIO()
+    torch.save(net.state_dict(), buffer)
+    return buffer.getvalue()
+
 def write_network(
     net:nn.Module, # on the CPU
     folder:Path, # of the command's output
     name:str, # of the network
 ):
     "Weights for `load_checkpoint`, and a note that they are final"
-    buffer = io.BytesIO()
-    torch.save(net.state_dict(), buffer)
-    write_whole(folder/f'{name}.pth', buffer.getvalue())
-    write_whole(folder/'state'/f'{name}.json', json.dumps(dict(weights=digest(buffer.getvalue()))))
+    weights = weights_of(net)
+    write_whole(folder/f'{name}.pth', weights)
+    write_whole(folder/'state'/f'{name}.json', json.dumps(dict(weights=digest(weights))))
     (folder/'state'/f'{name}.state').unlink(missing_ok=True)
 
 # %% ../nbs/91_train.ipynb #t044
@@ -249,10 +256,7 @@ def _base_file(o, net, folder, rank):
     "The file of weights that was started from; written where there is none"
     if o.checkpoint: return o.checkpoint.rpartition('=')[2].strip()
     file = folder/'base.pth'
-    if rank == 0:
-        buffer = io.BytesIO()
-        torch.save(net.state_dict(), buffer)
-        write_whole(file, buffer.getvalue())
+    if rank == 0: write_whole(file, weights_of(net))
     return str(file)
 
 def _trials(net, trainings, dls, state, rank, world):

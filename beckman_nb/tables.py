@@ -99,7 +99,8 @@ def percent(
 def points(
     value, # difference of two accuracies, in [-1,1]
     lo, # ends of its interval
-    hi # likewise
+    hi, # likewise
+    unit='' # what follows the difference: ' points' in a sentence
 ): # text such as '+3.0 [+2.1, +4.3]'
     "A difference of accuracies with its interval, in percentage points"
-    return f'{100*value:+.1f} [{100*lo:+.1f}, {100*hi:+.1f}]'
+    return f'{100*value:+.1f}{unit} [{100*lo:+.1f}, {100*hi:+.1f}]'

@@ -5,11 +5,14 @@
 # %% auto #0
 __all__ = ['is_check', 'verdict', 'main_pair', 'headline']
 
+# %% ../../nbs/evaluate/46_verdict.ipynb #e002
+from ..tables import points
+
 # %% ../../nbs/evaluate/46_verdict.ipynb #c011
 def _pc(row): return f"{100*row['accuracy']:.1f}%"
 
 def _points(c): # a `Comparison`
-    return f'{100*c.difference:+.1f} points [{100*c.lo:+.1f}, {100*c.hi:+.1f}]'
+    return points(c.difference, c.lo, c.hi, ' points')
 
 def _opening(result):
     "What was attacked, and how hard"
@@ -164,8 +167,7 @@ def _against_control(result, network, defense, control):
     c = result.compare((network, defense, 'adaptive'), (control, 'none', 'adaptive'))
     full, quick = _GAINS[_outcome(c)]
     head = f'Quick attack, {quick}' if result.quick else full
-    points = f'{100*c.difference:+.1f} points [{100*c.lo:+.1f}, {100*c.hi:+.1f}]'
-    text = f"{head}: behind '{defense}', {network} scores {points} against {control}, "
+    text = f"{head}: behind '{defense}', {network} scores {_points(c)} against {control}, "
     return text + f'equally trained without it, on {c.n} images under attack.'
 
 def _against_itself(result, network, defense):

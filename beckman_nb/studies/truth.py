@@ -9,8 +9,8 @@ __all__ = ['CLAIMED', 'untrained_change', 'epoch_change', 'truth_table', 'certif
 from ..stats import accuracy_over_seeds
 from .confirmed import stored_certificates
 from .plans import stored
-from .reading import answers, difference, points, treated
-from ..tables import percent, Table
+from .reading import answers, difference, in_points, treated
+from ..tables import percent, points, Table
 
 # %% ../../nbs/studies/65_truth.ipynb #t011
 CLAIMED = {'cifar10': 10., 'cifar100': 8.34, 'tiny-imagenet': 11.51} # points, from the paper's abstract
@@ -47,7 +47,7 @@ def truth_table(
     for name, study in studies.items():
         found = [f(study, p) for f in (untrained_change, epoch_change) for p in ('oblivious', 'adaptive')]
         base = _share(study, 'clean'), _share(study, 'adaptive')
-        cells = [points(o).replace(' points', '') for o in found]
+        cells = [points(*o[:3]) for o in found]
         seeds = len(treated(study, 'adversarial'))
         lines.append([name, f"{study['trained_on']:,}", *base, f'{CLAIMED[name]:+.2f}', *cells, seeds])
     return Table(lines)
@@ -66,16 +66,16 @@ def certified_share(
 def front_lines(): # list of three sentences, in Markdown
     "What a reader of the front page should know"
     study = stored('cifar10')
-    def brief(found): return points(found).replace(' points', '')
+    def brief(found): return points(*found[:3])
     layer, shift = (untrained_change(study, 'oblivious', o) for o in ('published', 'shift 1 px'))
     known = untrained_change(study, 'adaptive')
     seeds = len(treated(study, 'adversarial'))
     mean, lo, hi, networks, images = certified_share()
     return [
-        f'The published layer, **untrained**, adds {points(layer)} by the published protocol, '
+        f'The published layer, **untrained**, adds {in_points(layer)} by the published protocol, '
         f'a one-pixel shift {brief(shift)}; an attacker who knows the layer leaves {brief(known)}.',
         f'One epoch on barycenters against one of adversarial training, {seeds} seeds: '
-        f"{points(epoch_change(study, 'oblivious'))} by the published protocol, "
+        f"{in_points(epoch_change(study, 'oblivious'))} by the published protocol, "
         f"{brief(epoch_change(study, 'adaptive'))} against an informed attacker.",
         f'**Certified** instead: {100*mean:.1f}% [{100*lo:.1f}, {100*hi:.1f}] of {images:,} images stay '
         'right whatever moves light by 5 grey values times pixels or creates it at 3.2 each '

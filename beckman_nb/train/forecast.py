@@ -9,12 +9,13 @@ __all__ = []
 import copy
 import importlib
 import importlib.util
-import os
+import math
 import sys
 import torch
 from dataclasses import dataclass
 from pathlib import Path
 from torch import nn
+from ..files import memory
 from ..runs import duration, save_piece
 from .extras import Stopwatch
 from .recipes import train_step
@@ -32,11 +33,9 @@ def peak_memory(
 
 def all_memory(
     device, # torch device
-) -> int: # bytes; 0 where the system does not say
+) -> float: # bytes; infinite where the system does not say
     "The memory of the machine, or of the GPU"
-    if device.type == 'cuda': return torch.cuda.get_device_properties(device).total_memory
-    if 'SC_PHYS_PAGES' not in getattr(os, 'sysconf_names', {}): return 0
-    return os.sysconf('SC_PHYS_PAGES')*os.sysconf('SC_PAGE_SIZE')
+    return torch.cuda.get_device_properties(device).total_memory if device.type == 'cuda' else memory()
 
 # %% ../../nbs/train/45_forecast.ipynb #f021
 @dataclass(frozen=True)
@@ -97,6 +96,7 @@ def forecast_text(
     steps = ', '.join(f'{name} {trial.seconds:.2f} s a step' for name, trial in trials.items())
     memory, state = (max(getattr(o, k) for o in trials.values()) for k in ('memory', 'state'))
     each = f' for each of {world} processes' if world > 1 else ''
-    of = f' of {_gigabytes(all_memory(device))}' if all_memory(device) else ''
+    most = all_memory(device)
+    of = f' of {_gigabytes(most)}' if math.isfinite(most) else ''
     return (f'forecast: {steps}; about {duration(seconds)} in all; memory {_gigabytes(memory)}{of}{each}; '
             f'{state/1e6:.1f} MB of disk for the state')
