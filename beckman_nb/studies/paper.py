@@ -57,14 +57,14 @@ def _loaders(arrays, seed=0, device='cpu'):
 
 def _base(plan, arrays, device, state):
     "The network that all copies start from"
-    set_seed(0)
+    set_seed(plan.base_seed)
     start = shipped_weights(arrays.name) if plan.base == 'shipped' else plan.base
     if start: return _load(plan, start, arrays)
     net = untrained(arrays, plan.width, plan.stride)
     if not plan.base_epochs: return net
     attacked = [AdversarialTraining('fgsm', eps=plan.eps)]
-    how = dict(seed=0, half=plan.half, state=state)
-    return train_network(net, _loaders(arrays, 0, device), attacked, plan.base_epochs, plan.base_lr, **how)
+    how = dict(seed=plan.base_seed, half=plan.half, state=state)
+    return train_network(net, _loaders(arrays, plan.base_seed, device), attacked, plan.base_epochs, plan.base_lr, **how)
 
 def _treated(plan, arrays, base, name, device, state):
     "A copy of the base after the treatment and with the seed in its name"

@@ -236,6 +236,7 @@ class Plan:
     half:bool = False # train in bfloat16
     base_epochs:int = 12 # epochs of fast adversarial training of the base
     base_lr:float = 8e-3 # largest learning rate of the base
+    base_seed:int = 0 # of everything random in the training of the base
     lr:float = 2e-3 # largest learning rate of the one epoch
     epochs:int = 1 # epochs of each treatment
     split:str = 'test' # images that are attacked: 'test' or 'held'
@@ -298,6 +299,7 @@ STUDIES = {
                      treatments=_WITHOUT_TRANSPORT, repeated=('control', 'adversarial')),
     'tiny-imagenet': dict(data='tiny-imagenet', n_full=200, width=32, stride=4, half=True, base_epochs=16,
                           treatments=_WITHOUT_TRANSPORT, repeated=('control', 'adversarial')),
+    'base2': dict(data='cifar10', treatments=('control', 'adversarial'), seeds=(0,), base_seed=1),
     'search': dict(data='cifar10', treatments=tuple(SEARCH), seeds=(0,), split='held',
                    threats=True, controls=False),
     'confirm': dict(data='cifar10', treatments=('control 3', 'pose'), seeds=(1,), first=5000,
