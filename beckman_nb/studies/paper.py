@@ -64,7 +64,8 @@ def _base(plan, arrays, device, state):
     if not plan.base_epochs: return net
     attacked = [AdversarialTraining('fgsm', eps=plan.eps)]
     how = dict(seed=plan.base_seed, half=plan.half, state=state)
-    return train_network(net, _loaders(arrays, plan.base_seed, device), attacked, plan.base_epochs, plan.base_lr, **how)
+    dls = _loaders(arrays, plan.base_seed, device)
+    return train_network(net, dls, attacked, plan.base_epochs, plan.base_lr, **how)
 
 def _treated(plan, arrays, base, name, device, state):
     "A copy of the base after the treatment and with the seed in its name"
