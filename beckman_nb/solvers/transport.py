@@ -52,6 +52,10 @@ class Transport:
     iters: Tensor # `(B,)` int64: iterations spent
     converged: Tensor # `(B,)` bool: relative gap within the tolerance
 
+    def put(self, which, part):
+        "Fill in some of the images from a transport of theirs"
+        for name, value in vars(part).items(): getattr(self, name)[which] = value
+
 # %% ../../nbs/solvers/75_transport.ipynb #d009
 def lengths(flow, norm):
     "Length of each pixel's flow `(…,2,H,W)`, or what adds up to it"
