@@ -27,6 +27,7 @@ from .noise import FlowNoise
 from .program.inputs import check_chance, check_count, check_size
 from .runs import Deadline, digest, load_piece, OutOfTime, processes, Units
 from .smoothing import certify_images, load_smoothed, Smoothed
+from .solvers.memory import out_of_memory
 from .train.geometric import attack_vote, flow_attack
 
 # %% ../nbs/92_certify.ipynb #c010
@@ -75,6 +76,7 @@ def chosen_subject(
     smoothed = Smoothed(net.to(device).eval(), noise.to(device), known)
     try: smoothed.votes(x[0], 1)
     except RuntimeError as e:
+        if out_of_memory(e): raise
         shape = tuple(x.shape[1:])
         raise ValueError(f'data: expected images that the network takes, got shape {shape} ({e})') from e
     return smoothed, x, y, name

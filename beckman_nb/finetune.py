@@ -30,6 +30,7 @@ from .layers import named_layer
 from .noise import FlowNoise
 from .program.inputs import check_ball, check_count
 from .runs import digest, exchange, open_folder, processes, write_whole
+from .solvers.memory import out_of_memory
 from .tables import Table
 from .train.callback import AdversarialTraining, BeckmanTraining, NoiseTraining, RobustAccuracy
 from .train.extras import train_network
@@ -225,6 +226,7 @@ def chosen_network(
     try:
         with torch.no_grad(): answers = net(x)
     except RuntimeError as e:
+        if out_of_memory(e): raise
         shape = tuple(x.shape[1:])
         raise ValueError(f'data: expected images that {o.model} takes, got {shape} ({e})') from e
     k, found = len(arrays.classes), tuple(answers.shape)

@@ -1,12 +1,15 @@
 """Tensors that lie on the CPU and say that they are on a GPU, with a count of what the GPU would be asked.
 
 Values are real, so the code under test takes the branches that it would take.
-Time, streams and memory are not real.
+Time and streams are not real. Memory is counted tensor by tensor (what an operation needs inside is not), and
+where `MEMORY.total` is exceeded, torch's own error is raised.
 An operation of torch counts as one launch (some are several), unless it only looks at memory or allocates it;
 a value that the host reads counts as one wait, and so does a copy between the host and the GPU.
 Kernels run in Triton's interpreter: set TRITON_INTERPRET=1 before Triton is imported.
 """
-from contextlib import contextmanager
+import math
+import weakref
+from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
 import torch
@@ -35,7 +38,34 @@ class Count:
         if launches or waits: self.log.append(name + ' (wait)'*waits)
 
 
-COUNT = Count()
+class Memory:
+    "Bytes of all tensors that are there, whatever device they say; the most since `clear`"
+    def __init__(self): self.live, self.peak, self.total, self.held = 0, 0, math.inf, {}
+
+    def clear(self, total=math.inf): self.peak, self.total = self.live, total
+
+    def add(self, tensor):
+        "A tensor of some memory, which it may share with others"
+        storage = tensor.inner.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if not self.held.get(key):
+            if self.live + size > self.total:
+                raise torch.OutOfMemoryError(f'CUDA out of memory. Tried to allocate {size} bytes')
+            self.live += size
+        self.held[key] = self.held.get(key, 0) + 1
+        self.peak = max(self.peak, self.live)
+        weakref.finalize(tensor, self.drop, key, size)
+
+    def drop(self, key, size):
+        self.held[key] -= 1
+        if self.held[key]: return
+        del self.held[key]
+        self.live -= size
+
+    def info(self, device=None): return self.total - self.live, self.total
+
+
+COUNT, MEMORY = Count(), Memory()
 CURRENT = [torch.device('cuda:0')]    # the current device is the last one
 
 
@@ -46,6 +76,7 @@ class PretendCuda(torch.Tensor):
         how = dict(strides=inner.stride(), storage_offset=inner.storage_offset(), dtype=inner.dtype)
         self = torch.Tensor._make_wrapper_subclass(cls, inner.shape, device='cpu', **how)
         self.inner, self.place = inner, place
+        MEMORY.add(self)
         return self
 
     device = property(lambda self: self.place)
@@ -122,6 +153,7 @@ class PretendDevice(TorchFunctionMode):
         if name == 'cuda': return moved(first, as_device('cuda'), None)
         if name == 'cpu' and ours(first): return moved(first, torch.device('cpu'), None)
         if name == 'tolist' and ours(first): return moved(first.detach(), torch.device('cpu'), None).tolist()
+        if name == '__format__' and ours(first): return format(first.item(), *args[1:])
         if name == 'to': return self.to(func, args, kwargs)
         place = kwargs.get('device') or (first.device if name == 'new_tensor' and ours(first) else None)
         if place is None: return func(*args, **kwargs)
@@ -168,5 +200,11 @@ def interpreted(run):
 @contextmanager
 def pretend_cuda():
     "A machine with as many GPUs as anybody asks for"
-    kernels = patch.object(InterpretedFunction, 'run', interpreted(InterpretedFunction.run))
-    with kernels, patch('torch.cuda.device', current), PretendDevice(): yield COUNT
+    memory = dict(mem_get_info=MEMORY.info, memory_reserved=lambda device: MEMORY.live,
+                  memory_allocated=lambda device: MEMORY.live)
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(InterpretedFunction, 'run', interpreted(InterpretedFunction.run)))
+        for name, f in dict(memory, device=current).items():
+            stack.enter_context(patch(f'torch.cuda.{name}', f))
+        stack.enter_context(PretendDevice())
+        yield COUNT

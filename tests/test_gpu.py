@@ -4,7 +4,7 @@ import os, sys
 os.environ['TRITON_INTERPRET'] = '1'
 sys.path.insert(0, 'tests')
 import torch
-from pretend_cuda import CURRENT, PretendCuda, pretend_cuda
+from pretend_cuda import CURRENT, MEMORY, PretendCuda, pretend_cuda
 from beckman_nb.barycenter import beckman_barycenter
 from beckman_nb.layers import BeckmanBarycenter
 from beckman_nb.marginals import Compose, Rotations, Translations
@@ -147,3 +147,109 @@ def test_function(run_python):
     "`beckman_barycenter` by every method on a GPU that is not the current one."
     found = lines(run_python(SETUP + FUNCTION))
     assert [o[0] for o in found] == ['auto', 'pdhg', 'splitting', 'auto']
+
+
+SHORT = """
+import gc, warnings
+from contextlib import contextmanager
+from unittest.mock import patch
+from beckman_nb.distance import beckman_distance
+from beckman_nb.solvers import choose, memory
+warnings.simplefilter('ignore')
+memory.SMALL = 0    # tensors as small as these are asked about, too
+
+@contextmanager
+def only(total):
+    "A device that has so many bytes beside what is on it already"
+    gc.collect()
+    MEMORY.clear(MEMORY.live + total)
+    try: yield MEMORY.live
+    finally: MEMORY.clear()
+
+def uncut(way, p, most=None, dim=1, views=1): return [slice(0, p.shape[dim])]
+
+def short(name, call, share=.7):
+    "With less memory than a call needs: the same result, within what there is; uncut it is torch's own error"
+    with only(float('inf')) as before:
+        want = call()
+        need = MEMORY.peak - before
+    with only(share*need) as before:
+        got = call()
+        assert MEMORY.peak - before <= share*need
+    for a, b in zip(want, got): assert (a.inner - b.inner).abs().max() <= 1e-5, name
+    try:
+        with only(share*need), patch.object(choose, 'parts', uncut): call()
+    except torch.OutOfMemoryError as e: print(name, need)
+    assert not choose.MISSING
+"""
+
+PIECES = SHORT + """
+prices = BeckmanParams(.02, .5, .1, .05, .1)
+p = torch.rand(2, 8, 1, 3, 3)
+p[0, ..., :1] *= .2
+shift = torch.rand(8, 1, 4, 4)
+with pretend_cuda() as count:
+    there = p.to('cuda:1')
+    def solved(method):
+        limits = dict(tol=0., max_iters=20)
+        found = beckman_barycenter(there, prices, method=method, return_flow=True, **limits)
+        return found.image, found.flow, found.gap, found.primal
+    for method in ('fused', 'pdhg', 'splitting'): short(method, lambda: solved(method))
+    short('gap', lambda: choose.still_gap(there, prices, torch.ones(2, 8).to('cuda:1'), there[0]))
+    asked = there.clone().requires_grad_()
+    start = beckman_barycenter(asked, prices, method='pdhg', tol=0., max_iters=20).image
+    def slope(): return torch.autograd.grad(start.sum(), asked, retain_graph=True)
+    short('gradient', slope)
+    a, b = shift.to('cuda:1'), shift.flip(0).to('cuda:1')
+    def distance():
+        found = beckman_distance(a, b, mu=2., tol=0., max_iters=10, return_flow=True)
+        return found.value, found.gap, found.flow
+    short('distance', distance, .9)
+    images, layer = torch.rand(8, 1, 4, 4).to('cuda:1'), BeckmanBarycenter.published()
+    layer(images)
+    whole = layer(images)
+    with only(5*images.numel()*4):
+        count.clear()
+        several = layer(images)
+        print('launches', count.launches)
+    assert (whole.inner == several.inner).all()
+"""
+
+
+def test_pieces(run_python):
+    "A batch that does not fit is solved in pieces; running out of memory is torch's error, and stays one."
+    found = lines(run_python(SETUP + PIECES))
+    assert [o[0] for o in found] == [
+        'fused', 'pdhg', 'splitting', 'gap', 'gradient', 'distance', 'launches'], found
+    assert int(found[-1][1]) > 2    # one a piece, and one that puts them together
+
+
+USED = SHORT + """
+from beckman_nb.solvers.gpu import gpu_pdhg
+from beckman_nb.solvers.gpu_closed_form import gpu_analytic
+from beckman_nb.solvers.view_table import view_table
+prices = BeckmanParams(.02, .5, .1, .05, .1)
+
+def used(call, p):
+    "At the peak and for good, in bytes of the marginals"
+    with only(float('inf')) as before:
+        kept = call()
+        return [(o - before)/(p.numel()*p.element_size()) for o in (MEMORY.peak, MEMORY.live)]
+
+with pretend_cuda():
+    p = torch.rand(1, 6, 1, 16, 16).to('cuda:1')
+    w = torch.ones(1, 6).to('cuda:1')
+    asked = p.clone().requires_grad_()
+    def closed():
+        image = gpu_analytic(asked, prices, w)[0]
+        return image, torch.autograd.grad(image.sum(), asked)
+    def iterated(): return gpu_pdhg(p, prices, w, tol=0., max_iters=2, levels=1)
+    for name, call in dict(closed_gpu=closed, gpu=iterated).items():
+        print(name, *used(call, p), *choose.NEEDS[name])
+"""
+
+
+def test_needs(run_python):
+    "What the kernels' callers take is what the table of needs says, and not much less."
+    for name, peak, kept, most, left in lines(run_python(SETUP + USED)):
+        assert .5*float(most) < float(peak) <= float(most) and float(kept) <= float(left), name

@@ -10,6 +10,7 @@ import copy
 import torch
 from torch import nn
 from types import CellType, FunctionType
+from ..solvers.memory import out_of_memory
 
 # %% ../../nbs/evaluate/00_copies.ipynb #c013
 def _uncompiled(module): return getattr(module, '_orig_mod', module)
@@ -67,7 +68,9 @@ def copied(
     "A model that may be asked, in place of one that may not"
     module = _uncompiled(module)
     try: return _own(module, {})
-    except Exception: return module
+    except Exception as e:
+        if out_of_memory(e): raise
+        return module
 
 def why_not_copied(
     module # module or function
@@ -75,6 +78,7 @@ def why_not_copied(
     "What keeps a model from being copied"
     try: _own(_uncompiled(module), {})
     except Exception as e:
+        if out_of_memory(e): raise
         return f'it cannot be copied ({type(e).__name__}: {e}), so it was attacked and judged in one'
     return None
 

@@ -18,6 +18,7 @@ from ..layers import Defended
 from ..models import eval_mode
 from ..program.inputs import check_count
 from ..runs import Units
+from ..solvers.memory import out_of_memory
 from ..threat import DRAWS, ThreatModel
 
 # %% ../../nbs/evaluate/18_plan.ipynb #c010
@@ -71,12 +72,13 @@ def invited(
     return nets, defenses
 
 def _try(name, defense, net, x):
-    "Put a defense in front of a network once, as an attack does: `ValueError` where that fails"
+    "Put a defense in front of a network once, as an attack does: `ValueError` where it fails by itself"
     whole = copied(defense if net is None else Defended(defense, net))
     device = next((p.device for p in whole.parameters()), x.device)
     try:
         with eval_mode(whole): whole(x.detach().clone().to(device).requires_grad_())
     except Exception as e:
+        if out_of_memory(e): raise
         raise ValueError('defense: expected images to images, left as they were given; '
                          f'{name} fails on two images ({type(e).__name__}: {e})') from e
 

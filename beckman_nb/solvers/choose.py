@@ -8,7 +8,9 @@ __all__ = []
 # %% ../../nbs/solvers/80_choose.ipynb #e002
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
+from itertools import repeat
 from subprocess import CalledProcessError
 import torch
 from ..program.analytic import (
@@ -16,7 +18,8 @@ from ..program.analytic import (
 from ..program.beckman import BeckmanParams, cleaned_marginals, duality_gap, relative
 from ..program.inputs import check_batch, check_limits, is_traced
 from .adjoint import ImplicitBarycenter, pull_back, unrolled
-from .loop import start_of
+from .loop import pick, Problem, start_of
+from .memory import given_limit, images_at_once, out_of_memory, pieces
 from .pdhg import pdhg
 from .splitting import splitting
 from .transport import transport_splitting
@@ -27,6 +30,7 @@ MISSING = set()   # kinds of compiled solvers that cannot be had here
 
 def cannot_compile(error):
     "Whether an error says that something cannot be imported or compiled, and not that one call failed"
+    if out_of_memory(error): return False
     if isinstance(error, (ImportError, CalledProcessError)): return True
     if isinstance(error, RuntimeError) and 'C compiler' in str(error): return True # Triton without one
     names = {f'{kind.__module__}.{kind.__name__}' for kind in type(error).__mro__}
@@ -46,21 +50,67 @@ def with_compiled(kind, call, otherwise):
 
 def _module(name): return import_module(f'beckman_nb.solvers.{name}')
 
+# %% ../../nbs/solvers/80_choose.ipynb #m002
+NEEDS = dict(   # bytes of an image at the peak, and bytes that stay, in bytes of its marginals
+    closed=(18, 4), closed_cpu=(3, 3), closed_gpu=(4, 3),
+    pdhg=(39, 5), splitting=(42, 5), cpu=(27, 5), gpu=(30, 5),
+    gradient=(48, 2), gradient_cpu=(12, 2),
+    gap=(26, 1), gap_cpu=(2, 1), proof=(20, 5),
+    transport=(54, 5), transport_cpu=(29, 5))
+
+def parts(way, p, most=None, dim=1, views=1):
+    "Slices of a batch whose images lie along `dim`, each of which fits into memory by this way"
+    count = p.shape[dim]
+    image = views*p.numel()//count*p.element_size()
+    peak, kept = NEEDS[way]
+    return pieces(count, images_at_once(count, peak*image, kept*image, p.device, most))
+
+# %% ../../nbs/solvers/80_choose.ipynb #m004
+def closed_in_parts(way, solve, p, params, weights):
+    "Image and certificates (or None) of a batch by `solve`"
+    some = parts(way, p)
+    if len(some) == 1: return solve(p, params, weights)
+    both = zip(p.split(some[0].stop, 1), weights.split(some[0].stop, 1))
+    images, certified = zip(*(solve(a, params, w) for a, w in both))
+    return torch.cat(images), None if certified[0] is None else torch.cat(certified)
+
+def solved_in_parts(way, solver, p, params, weights, init=None, **limits):
+    "The solution of a batch by `solver`"
+    some = parts(way, p)
+    if len(some) == 1: return solver(p, params, weights, init=init, **limits)
+    p, weights = p.detach(), weights.detach()
+    found = Problem(p, weights, params).blank()
+    for at in some:
+        start = None if init is None else start_of(init, at)
+        found.put(at, solver(p[:, at], params, weights[:, at], init=start, **limits))
+    return found
+
+def pulled_in_parts(way, pull, most, p, weights, point, upstream, *how):
+    "Gradients of a batch by `pull`, and the error of the worst part"
+    some = parts(way, p, most)
+    if len(some) == 1: return pull(p, weights, point, upstream, *how)
+    by_views, by_weights = p.new_empty(p.shape), weights.new_empty(weights.shape)
+    errors = torch.empty(len(some), dtype=torch.float64)
+    for k, at in enumerate(some):
+        dp, dw, errors[k] = pull(p[:, at], weights[:, at], pick(point, at), upstream[at], *how)
+        by_views[:, at], by_weights[:, at] = dp, dw
+    return by_views, by_weights, errors.max().item()    # NaN if one is
+
 # %% ../../nbs/solvers/80_choose.ipynb #f003
 def closed_form(p, params, weights, certify):
     "Analytic barycenter, and which images it is certified for if asked; compiled on CPU and GPU"
-    def reference():
+    def plain(p, params, weights):
         image = analytic_barycenter(p, params, weights)
         return image, transport_inactive(p, params, weights, image.detach()) if certify else None
+    def reference(): return closed_in_parts('closed', plain, p, params, weights)
     def compiled():
-        image, certified = _module('closed_form').compiled_analytic(p, params, weights)
-        return image, certified if certify else None
+        return closed_in_parts('closed_cpu', _module('closed_form').compiled_analytic, p, params, weights)
     def on_gpu():
-        image, certified = _module('gpu_closed_form').gpu_analytic(p, params, weights)
-        return image, certified if certify else None
-    if p.device.type == 'cpu': return with_compiled('numba', compiled, reference)
-    if p.device.type == 'cuda': return with_compiled('triton', on_gpu, reference)
-    return reference()
+        return closed_in_parts('closed_gpu', _module('gpu_closed_form').gpu_analytic, p, params, weights)
+    if p.device.type == 'cpu': image, certified = with_compiled('numba', compiled, reference)
+    elif p.device.type == 'cuda': image, certified = with_compiled('triton', on_gpu, reference)
+    else: image, certified = reference()
+    return image, certified if certify else None
 
 # %% ../../nbs/solvers/80_choose.ipynb #f012
 def closed_form_of_images(x, views, params, weights, method):
@@ -74,19 +124,26 @@ def closed_form_of_images(x, views, params, weights, method):
         if images.dtype not in (torch.float32, torch.float64): images = images.float()
         table = view_table(views, images.shape[-2:], images.device, images.dtype)
         if table is None: return None
-        return _module('gpu_closed_form').gpu_analytic(images, params, weights, table)[0]
+        solve = _module('gpu_closed_form').gpu_analytic
+        size = parts('closed_gpu', images, dim=0, views=len(table.index))[0].stop
+        if size == len(images): return solve(images, params, weights, table)[0]
+        each = weights.split(size, 1) if getattr(weights, 'ndim', 1) == 2 else repeat(weights)
+        return torch.cat([solve(x, params, w, table)[0] for x, w in zip(images.split(size), each)])
     return with_compiled('triton', on_gpu, lambda: None)
 
 # %% ../../nbs/solvers/80_choose.ipynb #f005
-def _pdhg(p, params, weights, **limits): return pdhg(p, params, weights, **limits), 'pdhg'
+def _pdhg(*problem, **limits): return solved_in_parts('pdhg', pdhg, *problem, **limits), 'pdhg'
 
-def _splitting(p, params, weights, **limits): return splitting(p, params, weights, **limits), 'splitting'
+def _splitting(*problem, **limits):
+    return solved_in_parts('splitting', splitting, *problem, **limits), 'splitting'
 
 def _fused(p, params, weights, **limits):
     "By the compiled solver for the device of `p`, or by the reference"
     def reference(): return _pdhg(p, params, weights, **limits)
-    def on_cpu(): return _module('cpu').cpu_pdhg(p, params, weights, **limits), 'fused'
-    def on_gpu(): return _module('gpu').gpu_pdhg(p, params, weights, **limits), 'fused'
+    def on_cpu():
+        return solved_in_parts('cpu', _module('cpu').cpu_pdhg, p, params, weights, **limits), 'fused'
+    def on_gpu():
+        return solved_in_parts('gpu', _module('gpu').gpu_pdhg, p, params, weights, **limits), 'fused'
     if p.device.type == 'cpu': return with_compiled('numba', on_cpu, reference)
     if p.device.type == 'cuda': return with_compiled('triton', on_gpu, reference)
     return reference()
@@ -145,10 +202,12 @@ def _closed_first(p, weights, params, method):
     warnings.warn(_MOVES, ConvergenceWarning) # the same text each time, which Python says once
     return image, none
 
-def _pull(p, *problem):
-    "Gradients where mass moves, compiled on the CPU"
-    def reference(): return pull_back(p, *problem)
-    def compiled(): return _module('adjoint_cpu').compiled_pull_back(p, *problem)
+def _pull(most, p, *problem):
+    "Gradients where mass moves, compiled on the CPU, under the limit of memory of their barycenters"
+    def reference(): return pulled_in_parts('gradient', pull_back, most, p, *problem)
+    def compiled():
+        pull = _module('adjoint_cpu').compiled_pull_back
+        return pulled_in_parts('gradient_cpu', pull, most, p, *problem)
     return with_compiled('numba', compiled, reference) if p.device.type == 'cpu' else reference()
 
 def solve_barycenter(p, weights, params, options, init=None, adjoint_iters=5000, unroll=0, adjoint_tol=None):
@@ -165,28 +224,46 @@ def solve_barycenter(p, weights, params, options, init=None, adjoint_iters=5000,
     warn_unfinished(solution, p.shape[1], options)
     if unroll and torch.is_grad_enabled() and (views.requires_grad or w.requires_grad):
         solved = unrolled(views, w, params, solution, unroll)
-    else: solved = ImplicitBarycenter.apply(views, w, params, solution, adjoint_iters, adjoint_tol, _pull)
+    else:
+        pull = partial(_pull, given_limit())    # backward may run in a thread that knows of no block
+        solved = ImplicitBarycenter.apply(views, w, params, solution, adjoint_iters, adjoint_tol, pull)
     return image.index_copy(0, rest, solved), rest, solution, name
 
 # %% ../../nbs/solvers/80_choose.ipynb #c018
 def unknowns(p, params, weights, q, rest, solution):
     "Flow, cleaned marginals and multipliers of a batch, of which the images `rest` were iterated"
     flow = p.new_zeros((*p.shape[:3], 2, *p.shape[3:]))
-    d = analytic_multipliers(p, q, params, weights).to(p.dtype)
+    x, d = p.new_empty(p.shape), p.new_empty(p.shape)
+    some = parts('proof', p)
+    for at in some: d[:, at] = analytic_multipliers(p[:, at], q[at], params, weights[:, at])
     if solution is not None: flow[:, rest], d[:, rest] = solution.flow, solution.multipliers
-    return flow, cleaned_marginals(p, flow, q, params), d
+    for at in some: x[:, at] = cleaned_marginals(p[:, at], flow[:, at], q[at], params)
+    return flow, x, d
+
+def _plain_gap(p, q, params, weights):
+    "Gap and objective of images in closed form, in torch"
+    flow, x, d = unknowns(p, params, weights, q, None, None)
+    return duality_gap(p, flow, x, q, d, params, weights)
 
 def still_gap(p, params, weights, q):
     "Gap and objective of images in closed form"
-    def reference():
-        flow, x, d = unknowns(p, params, weights, q, None, None)
-        return duality_gap(p, flow, x, q, d, params, weights)
-    def compiled(): return _module('certificate').compiled_gap(p, q, params, weights)
+    def in_parts(way, judge):
+        found = [judge(p[:, at], q[at], params, weights[:, at]) for at in parts(way, p)]
+        gap, primal = map(torch.cat, zip(*found))
+        return gap, primal
+    def reference(): return in_parts('gap', _plain_gap)
+    def compiled(): return in_parts('gap_cpu', _module('certificate').compiled_gap)
     return with_compiled('numba', compiled, reference) if p.device.type == 'cpu' else reference()
 
 # %% ../../nbs/solvers/80_choose.ipynb #h002
 def solve_transport(change, **limits):
     "The cheapest transport that makes a change, by what can be had for its device"
-    def reference(): return transport_splitting(change, **limits)
-    def compiled(): return _module('transport_cpu').cpu_transport(change, **limits)
+    def in_parts(way, solver):
+        some = parts(way, change.amount, dim=0)
+        if len(some) == 1: return solver(change, **limits)
+        found = change.blank()
+        for at in some: found.put(at, solver(change.part(at), **limits))
+        return found
+    def reference(): return in_parts('transport', transport_splitting)
+    def compiled(): return in_parts('transport_cpu', _module('transport_cpu').cpu_transport)
     return with_compiled('numba', compiled, reference) if change.amount.device.type == 'cpu' else reference()

@@ -77,6 +77,15 @@ class Solution:
     iters: Tensor=None # `(B,)` int64: iterations spent
     converged: Tensor=None # `(B,)` bool: relative gap within the tolerance
 
+    def put(self,
+            which, # where the images of the part are in the batch: a slice, indices or a mask
+            part, # a solution of those images
+           ):
+        "Fill in some of the images"
+        self.flow[:, which], self.multipliers[:, which] = part.flow, part.multipliers
+        for name in ('image', 'gap', 'primal', 'iters', 'converged'):
+            getattr(self, name)[which] = getattr(part, name)
+
 # %% ../../nbs/solvers/00_loop.ipynb #c021
 def check_start(problem, init):
     "`ValueError` unless `init` is a solution of the same shape, with finite numbers and an image in [0,1]"

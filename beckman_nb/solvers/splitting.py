@@ -10,20 +10,13 @@ from functools import partial
 import torch
 from torch import Tensor
 from ..program.beckman import BeckmanParams, per_marginal
-from ..program.cosine import cosine_modes, laplacian
+from ..program.cosine import laplace_solver
 from ..program.grid import difference, divergence
 from .coarse import solve_on_levels
 from .loop import (
     Iteration, Limits, Problem, Solution, check_slack, eased_price, pick)
 
 # %% ../../nbs/solvers/30_splitting.ipynb #c090
-def _smoother(like, l2):
-    "The function that solves (1 + l2 grad^T grad) y = x, exactly"
-    h, w = like.shape[-2:]
-    a, b = cosine_modes(h).to(like), cosine_modes(w).to(like)
-    damp = 1/(1 + l2*laplacian(h, w).to(like))
-    return lambda x: a @ ((a.T @ x @ b)*damp) @ b.T
-
 def _local(z, q, p, w, a, params):
     "Scaled multipliers nearest to `z`, with the image that goes with them, by one step from `q`"
     def prices(q):
@@ -43,7 +36,7 @@ class Splitting(Iteration):
         self.a = 1.5*min(prices.mu, prices.rho/5)
         self.l2 = .05*(min(prices.mu, prices.rho)/prices.lam)**2
         self.share, self.relax = slack*limits.tol, relax
-        self.smooth = _smoother(like, self.l2)
+        self.smooth = laplace_solver(like, 1., self.l2)
         self.m, self.q, self.mean = self.start
         self.e = self.mean + self.a*divergence(self.m)
         self.h = difference(self.mean) + self.a/self.l2*self.m

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from torch import Tensor
 from ..program.beckman import relative
-from ..program.cosine import cosine_modes, laplacian
+from ..program.cosine import laplace_solver
 from ..program.grid import difference, divergence
 from .loop import Iteration, Limits, blank_judgement, solve
 
@@ -28,7 +28,7 @@ class Change:
     dtype: torch.dtype # to iterate in
 
     @cached_property
-    def potential(self): return Potential(self.amount)
+    def potential(self): return laplace_solver(self.amount)
 
     def zero(self): return self.level
 
@@ -52,22 +52,19 @@ class Transport:
     iters: Tensor # `(B,)` int64: iterations spent
     converged: Tensor # `(B,)` bool: relative gap within the tolerance
 
+    def put(self, which, part):
+        "Fill in some of the images from a transport of theirs"
+        for name, value in vars(part).items(): getattr(self, name)[which] = value
+
 # %% ../../nbs/solvers/75_transport.ipynb #d009
 def lengths(flow, norm):
     "Length of each pixel's flow `(…,2,H,W)`, or what adds up to it"
     return flow.abs() if norm == 'l1' else flow.square().sum(-3, keepdim=True).sqrt()
 
-class Potential:
-    "Solves (c - div grad) u = e with Neumann boundary; where c = 0, without the mean"
-    def __init__(self, like):
-        h, w = like.shape[-2:]
-        self.rows, self.columns = cosine_modes(h).to(like), cosine_modes(w).to(like)
-        self.laplacian = laplacian(h, w).to(like)
-
-    def __call__(self, e, c=0.):
-        stiff = self.laplacian + c
-        modes = self.rows.T @ e @ self.columns
-        return self.rows @ (modes/stiff.masked_fill(stiff == 0, math.inf)) @ self.columns.T
+def cost_of(flow, residual, norm, mu):
+    "What a flow and what is created cost, channel by channel; `residual` must be 0 where `mu` is infinite"
+    cost = lengths(flow, norm).sum((-1, -2, -3))
+    return cost if mu == math.inf else cost + mu*residual.abs().sum((-1, -2))
 
 # %% ../../nbs/solvers/75_transport.ipynb #d009a
 def _running(d, dim):
@@ -100,10 +97,8 @@ def judged(change, flow, prices):
     if change.mu == math.inf:
         m = m - difference(change.potential(r))
         r = torch.zeros_like(r)
-    cost = lengths(m, change.norm).sum((-1, -2, -3))
-    if change.mu < math.inf: cost = cost + change.mu*r.abs().sum((-1, -2))
     d = feasible(change, prices.double())
-    return Judged(cost, (d*f).sum((-1, -2)), m, r, d)
+    return Judged(cost_of(m, r, change.norm, change.mu), (d*f).sum((-1, -2)), m, r, d)
 
 # %% ../../nbs/solvers/75_transport.ipynb #d012
 def travelled(now, before, axes):
@@ -135,7 +130,7 @@ def first_weights(problem):
     "Weights a and c `(B,C)` to begin with, from the flow of the potential"
     f = problem.amount.to(problem.dtype)
     c = f.new_full(f.shape[:2], 0. if problem.mu == math.inf else .1)
-    moved = lengths(difference(Potential(f)(f, c[..., None, None])), 'l2').mean((-1, -2, -3))
+    moved = lengths(difference(laplace_solver(f, c[..., None, None])(f)), 'l2').mean((-1, -2, -3))
     start = .5 if problem.norm == 'l2' else 1.5
     return start/moved.clamp(min=1e-12), c
 
@@ -147,8 +142,8 @@ class TransportSplitting(Iteration):
     def __init__(self, problem, limits, init=None):
         self.problem, self.schedule = problem, Schedule(problem, limits.tol)
         self.f = f = problem.amount.to(problem.dtype)
-        self.solve = Potential(f)
         self.a, self.c = (t[..., None, None] for t in first_weights(problem))
+        self.solve = laplace_solver(f, self.c)
         still = f.new_zeros(*f.shape[:2], 2, *f.shape[2:])
         zero = torch.zeros_like(f)
         self.now = self.origin = Point(zero, still, still, zero, zero)
@@ -166,7 +161,7 @@ class TransportSplitting(Iteration):
         y = z.clamp(-mu, mu)
         length = lengths(h, self.problem.norm)
         g = h*(bound/length.clamp(min=bound))
-        d = self.solve(self.a*self.f + c*(2*y - z) - divergence(2*g - h), c)
+        d = self.solve(self.a*self.f + c*(2*y - z) - divergence(2*g - h))
         flow, created = (g - h)/self.a[..., None], c*(z - y)/self.a
         after = Point(z + relax*(d - y), h + relax*(difference(d) - g), flow, d, created)
         self.now = after
@@ -202,6 +197,7 @@ class TransportSplitting(Iteration):
         up = travelled(prices, old.prices, (-1, -2))
         new = ratio(up, travelled(now.created, old.created, (-1, -2)), weight[..., 0, 0])[..., None, None]
         self.a, self.c = a, a/new
+        self.solve = laplace_solver(self.f, self.c)
         return now._replace(h=h, z=prices + new/weight*(now.z - prices))
 
     def certify(self):
@@ -218,6 +214,7 @@ class TransportSplitting(Iteration):
     def keep(self, stay):
         self.problem, self.f = self.problem.part(stay), self.f[stay]
         self.a, self.c = self.a[stay], self.c[stay]
+        self.solve = self.solve.part(stay)
         self.mean = self.mean[stay]
         self.now, self.origin = (Point(*(t[stay] for t in p)) for p in (self.now, self.origin))
         if self.sums is not None: self.sums = Point(*(t[stay] for t in self.sums))
@@ -245,7 +242,7 @@ def made_dearer(found, change, mu, tol):
     r = net*wanted/total
     m = found.flow - difference(change.potential(found.residual - r))
     d = found.multipliers + (mu - change.mu)*net.sign()
-    cost = lengths(m, change.norm).sum((1, 2, 3, 4)) + mu*r.abs().sum((1, 2, 3))
+    cost = cost_of(m, r, change.norm, mu).sum(1)
     gap = (cost - (d*change.amount).sum((1, 2, 3))).clamp(min=0)
     converged = relative(gap, cost, change.zero()) <= tol
     return replace(found, flow=m, residual=r, multipliers=d, gap=gap, primal=cost, converged=converged)

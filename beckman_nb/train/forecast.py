@@ -17,6 +17,7 @@ from pathlib import Path
 from torch import nn
 from ..files import memory
 from ..runs import duration, save_piece
+from ..solvers.memory import out_of_memory
 from .extras import Stopwatch
 from .recipes import train_step
 
@@ -50,7 +51,7 @@ def try_step(
     recipe, # of the training callback
     batch:tuple, # `(images, labels)` on the device to train on
     file:Path, # where a state may be written; it is deleted
-) -> Trial: # `ValueError` naming `batch_size` where the memory of a GPU does not suffice
+) -> Trial: # `ValueError` naming `batch_size` where memory does not suffice
     "One training step, its time, and what it needs"
     x, y = batch
     model = copy.deepcopy(net).to(x.device).train()
@@ -63,7 +64,8 @@ def try_step(
         opt.zero_grad()
         return Stopwatch.now()
     try: start, end = step(2), step(len(x))
-    except torch.OutOfMemoryError as e:
+    except (RuntimeError, MemoryError) as e:
+        if not out_of_memory(e): raise
         raise ValueError(f'batch_size: expected fewer images, got {len(x)} per process ({e})') from e
     save_piece(file, dict(model=model.state_dict(), opt=opt.state_dict()))
     size = file.stat().st_size
