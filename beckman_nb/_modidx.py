@@ -1138,6 +1138,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                       'beckman_nb/program/inputs.py'),
                                            'beckman_nb.program.inputs.is_traced': ( 'program/inputs.html#is_traced',
                                                                                     'beckman_nb/program/inputs.py'),
+                                           'beckman_nb.program.inputs.is_watched': ( 'program/inputs.html#is_watched',
+                                                                                     'beckman_nb/program/inputs.py'),
                                            'beckman_nb.program.inputs.plain_shape': ( 'program/inputs.html#plain_shape',
                                                                                       'beckman_nb/program/inputs.py'),
                                            'beckman_nb.program.inputs.untraced': ( 'program/inputs.html#untraced',

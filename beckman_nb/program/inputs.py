@@ -33,9 +33,17 @@ def plain_shape(t: Tensor # any tensor
         return torch.Size(int(n) for n in t.shape)
 
 # %% ../../nbs/program/10_inputs.ipynb #n013
+def is_watched() -> bool: # True under any trace, transform or mode of torch
+    "Whether a tensor that is made now, in this thread, may be another one than the code says"
+    if torch.compiler.is_compiling() or torch.jit.is_tracing(): return True
+    if torch.is_inference_mode_enabled(): return True
+    modes = torch._C._len_torch_dispatch_stack() + torch._C._len_torch_function_stack()
+    return modes > 0 or torch._C._functorch.peek_interpreter_stack() is not None
+
 def untraced(call # function without arguments
             ): # what it returns
     "The result of a function, computed for real, whatever traces or transforms the caller"
+    if not is_watched(): return call()
     with ThreadPoolExecutor(1) as pool: return pool.submit(call).result() # torch keeps its modes per thread
 
 # %% ../../nbs/program/10_inputs.ipynb #n016
