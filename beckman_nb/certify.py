@@ -44,7 +44,8 @@ def chosen_noise(
     if given.get('create') == 0: given['create'] = None
     settings = (stored or {}) | given | dict(size=size)
     if 'sigma' in settings: return FlowNoise(**settings)
-    raise ValueError('sigma: expected a number > 0, as this network was not saved with a noise, got none')
+    raise ValueError('sigma: expected a number > 0, as this network was not saved with a noise, got none; '
+                     'add --sigma')
 
 def _saved(file):
     "A network that was saved with its noise; `ValueError` naming `checkpoint`"
@@ -71,6 +72,9 @@ def chosen_subject(
     net, stored, known = _network(o, o.classes or classes, x.shape[1])
     if classes > known:
         raise ValueError(f'data: expected at most {known} classes, as the network has, got {classes}')
+    if classes != known and not (o.model or o.checkpoint):
+        raise ValueError(f'data: expected images of the {known} classes of CIFAR-10, which the network that '
+                         f'comes with the package tells apart, got {classes}; name a network of your own')
     noise = chosen_noise(o, list(x.shape[-2:]), stored)
     device = pick_device(o.device)
     smoothed = Smoothed(net.to(device).eval(), noise.to(device), known)
@@ -86,11 +90,13 @@ def chosen_rate(
     noise: FlowNoise, # of the classifier
 ) -> float: # price of creating light, None for the balanced ball; `ValueError` naming `rate`
     "What the option `rate` means"
+    if o.rate is None: return None if noise.create is None else 3.2
     if o.rate == 0: return None
     if not o.rate > 0:
         raise ValueError(f'rate: expected a number > 0, or 0 for the balanced ball, got {o.rate}')
     if noise.create is not None: return o.rate
-    raise ValueError(f'rate: expected 0, as noise without create certifies no creation, got {o.rate}')
+    raise ValueError(f'rate: expected 0, as noise without create certifies no creation, got {o.rate}; '
+                     'add --create .01 for a noise that does')
 
 # %% ../nbs/92_certify.ipynb #c015
 def pixel_variance(
@@ -275,7 +281,7 @@ def beckman_certify(
     fill:float=None, # grey value of the frame; default: that of the checkpoint, or 0
     spectrum:str=None, # flow, white or laplace; default: that of the checkpoint, or flow
     ball:str='l21', # price of moving light: l21, euclid or manhattan
-    rate:float=3.2, # price of creating light, in pixels of moving it; 0: it can only be moved (balanced)
+    rate:float=None, # price of creating light, in pixels of moving it; 0: it can only be moved (balanced); default: 3.2, or 0 for a noise without create
     budget:float=5., # where attack and verdict look, in grey values times pixels
     attacked:int=10, # images that are attacked, the first ones; 0: none
     steps:int=100, # gradients of the attack

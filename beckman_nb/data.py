@@ -182,7 +182,8 @@ def _layout(path):
     files = files_in(path)
     found = [n for n in files if n == _annotations or n.endswith('/' + _annotations)]
     if not found:
-        raise ValueError(f'{path} holds no {_annotations}: it is not Tiny ImageNet in the official layout')
+        raise ValueError(f'{path} holds no {_annotations}: it is not Tiny ImageNet in the official layout, '
+                         'which is the one folder of images that is read here; fastai reads the others')
     top = found[0].removesuffix(_annotations)
     return {n.removeprefix(top): file for n, file in files.items() if n.startswith(top)}
 

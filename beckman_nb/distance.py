@@ -56,9 +56,10 @@ def _check_pair(a, b):
 def _check_prices(lam, mu, norm):
     "Refuse prices that are no prices, and unknown norms"
     def price(p): return isinstance(p, Real) and p > 0
+    def said(p): return f'a {type(p).__name__}' if hasattr(p, 'shape') else repr(p)
     if not (price(lam) and lam < math.inf):
-        raise ValueError(f"lam: expected a finite number > 0, got {lam!r}")
-    if not price(mu): raise ValueError(f"mu: expected a number > 0, or infinity, got {mu!r}")
+        raise ValueError(f"lam: expected a finite number > 0, got {said(lam)}")
+    if not price(mu): raise ValueError(f"mu: expected a number > 0, or infinity, got {said(mu)}")
     if norm not in ('l1', 'l2'): raise ValueError(f"norm: expected 'l1' or 'l2', got {norm!r}")
 
 def _balanced(f, mass, dtype):

@@ -20,7 +20,7 @@ from scipy.stats import binom, binomtest
 from torch import nn, Tensor
 from .models import eval_mode, small_resnet
 from .noise import FlowNoise
-from .program.inputs import check_chance, check_count
+from .program.inputs import check_chance, check_count, check_images
 from .runs import digest, exchange, OutOfTime, ranks, Units, write_whole
 from .stats import lower_bound, share_of
 
@@ -49,6 +49,7 @@ class Smoothed:
     ) -> Tensor: # `(classes,)`: whole numbers that add up to `n`
         "How often the network answers what"
         if x.ndim != 3: raise ValueError(f"x: expected one image (C,H,W), got shape {tuple(x.shape)}")
+        check_images(x[None])
         counts = torch.zeros(self.classes, dtype=torch.long)
         where = next(iter(self.model.parameters()), x) if isinstance(self.model, nn.Module) else x
         with eval_mode(self.model):

@@ -9,6 +9,7 @@ __all__ = ['FromFunction', 'logits_of', 'LogitsOf', 'as_module', 'name_of', 'as_
 import torch
 from collections.abc import Mapping
 from torch import nn, Tensor
+from torch.utils.data import DataLoader, SequentialSampler, Subset
 from .copies import copied
 from ..models import eval_mode
 
@@ -88,11 +89,21 @@ def as_network(
     return net if as_it_is else LogitsOf(net, dtype)
 
 # %% ../../nbs/evaluate/04_adapt.ipynb #c021
+def _spread(loader, n):
+    "The same loader for `n` of its images, evenly spaced, where it goes through a data set in order"
+    ordered = isinstance(loader, DataLoader) and isinstance(loader.sampler, SequentialSampler)
+    fastai = hasattr(loader, 'get_idxs') and not loader.shuffle
+    total = len(loader.dataset) if ordered and loader.batch_size else loader.n if fastai else None
+    if n is None or total is None or n >= total: return loader
+    places = [i*total//n for i in range(n)]
+    if fastai: return loader.new(get_idxs=lambda: places)
+    return DataLoader(Subset(loader.dataset, places), loader.batch_size, collate_fn=loader.collate_fn)
+
 def as_data(
     data, # pair `(images, labels)`, loader of batches, fastai `DataLoaders` or `Learner`
     n=None, # how many images are wanted, at least 1; `None`: all
 )->tuple: # `(images, labels)`
-    "Images and labels"
+    "Images and labels: of a loader that goes through a data set in order, `n` evenly spaced ones"
     if isinstance(data, (tuple, list)) and len(data) == 2: return data
     loader = getattr(data, 'dls', data)
     if hasattr(loader, 'loaders'): loader = loader.valid
@@ -100,7 +111,7 @@ def as_data(
         raise ValueError(f"data: expected a pair (images, labels) or a loader, got {type(data).__name__}")
     images, labels = [], []
     count = 0
-    for batch in loader:
+    for batch in _spread(loader, n):
         if not isinstance(batch, (tuple, list)) or len(batch) < 2:
             raise ValueError(f"data: expected batches (images, labels), got {type(batch).__name__}")
         images.append(torch.as_tensor(batch[0]).cpu().as_subclass(Tensor))

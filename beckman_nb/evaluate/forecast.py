@@ -137,4 +137,4 @@ def forecast_line(
 )->str: # one line
     "The forecast in words"
     spent = duration(forecast(*args, **kwargs))
-    return f'attacks: about {spent} on one process, as the first {FEW} images tell'
+    return f'attacks: about {spent} on one process, as the first images tell'

@@ -109,8 +109,10 @@ class Robustness:
         a, # (network, defense, protocol)
         b, # the row to subtract, likewise
         level:float=.95 # confidence level in (0,1)
-    )->Comparison: # of `a` minus `b`
+    )->Comparison: # of `a` minus `b`; `KeyError` naming what there is
         "Paired comparison of two rows, on the images they share; rows on fewer images use the first ones"
+        for key in (tuple(a), tuple(b)):
+            if key not in self.right: raise KeyError(f"no row {key} among {sorted(self.right)}")
         found = compare_shared(self.right[tuple(a)], self.right[tuple(b)], level)
         return replace(found, failed=any(self.misled(*key) for key in (a, b)))
 

@@ -103,7 +103,7 @@ def check_images(x: Tensor, # `(B,C,H,W)`, any floating dtype, values in [0,1]
     low, high = torch.stack(x.detach().aminmax()).tolist()
     if low >= -1e-4 and high <= 1 + 1e-4: return x
     raise ValueError(f"x: expected images in [0,1], got values from {low:.4g} to {high:.4g}; "
-                     "normalise inside the model, after the barycenter; "
+                     "divide bytes by 255, and normalise inside the model, as its first layer; "
                      "`normalize_inside(learn)` does that for a fastai `Learner`")
 
 # %% ../../nbs/program/10_inputs.ipynb #c022

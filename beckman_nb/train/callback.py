@@ -267,7 +267,7 @@ class RobustAccuracy(Columns):
         norm: str='Linf', # 'Linf', 'L2' or 'L1'
         objective='margin', # what the attack climbs: 'ce', 'margin', or a function of (logits, y)
         barycenter=None, # attack and predict through this module; the `Learner`'s own defense by default, if it has one
-        n: int=None, # attack this many validation images only, the first ones
+        n: int=None, # attack this many validation images only, evenly spaced, as folders are sorted by class
         metric_name: str='robust_accuracy', # title of the column
         seed: int=0, # of the random starts, the same in every epoch
     ):
@@ -276,28 +276,34 @@ class RobustAccuracy(Columns):
         self.n = n
         self.metric_name = metric_name
         self.seed = seed
-        self.right = self.seen = 0
+        self.before_validate()
 
     def before_fit(self): self.add_columns(**{self.metric_name: self._value})
-    def before_validate(self): self.right = self.seen = 0
+    def before_validate(self):
+        self.right = self.seen = 0
+        self.passed = 0 # images of the batches so far, attacked or not
 
     def before_batch(self):
         "Attack the batch, on the side"
-        count = self._count()
-        if not count: return
-        x, y = (o.as_subclass(Tensor)[:count] for o in (self.xb[0], self.yb[0]))
+        places = self._places()
+        if not len(places): return
+        x, y = (o.as_subclass(Tensor)[places.to(o.device)] for o in (self.xb[0], self.yb[0]))
         model = self._target()
         generator = torch.Generator().manual_seed(self.seed*1000003 + self.learn.iter)
         with eval_mode(model), torch.no_grad():
             adv = self.attack(model, x, y, generator=generator)
             self.right += (model(adv).argmax(1) == y).sum().item()
-        self.seen += count
+        self.seen += len(places)
 
-    def _count(self):
-        "How many images of the batch to attack: none without labels or in predictions, `n` in all"
-        if not len(self.yb) or hasattr(self.learn, 'gather_preds'): return 0
-        size = len(self.xb[0])
-        return size if self.n is None else max(0, min(size, self.n - self.seen))
+    def _places(self):
+        "Which images of the batch to attack: none without labels or in predictions, `n` in all"
+        if not len(self.yb) or hasattr(self.learn, 'gather_preds'): return torch.arange(0)
+        at = self.passed + torch.arange(len(self.xb[0]))
+        self.passed += len(at)
+        if self.n is None: return at - at[0]
+        total = max(self.dl.n or self.n, self.n)
+        chosen = (at + 1)*self.n//total > at*self.n//total
+        return chosen.nonzero()[:, 0][:self.n - self.seen]
 
     def _target(self):
         "What is attacked: the network, behind its barycenter if it has one"
