@@ -21,6 +21,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                           'beckman_nb/barycenter.py'),
                                        'beckman_nb.barycenter.BarycenterResult.relative_gap': ( 'barycenter.html#barycenterresult.relative_gap',
                                                                                                 'beckman_nb/barycenter.py'),
+                                       'beckman_nb.barycenter._warn_of_bytes': ( 'barycenter.html#_warn_of_bytes',
+                                                                                 'beckman_nb/barycenter.py'),
                                        'beckman_nb.barycenter.beckman_barycenter': ( 'barycenter.html#beckman_barycenter',
                                                                                      'beckman_nb/barycenter.py')},
             'beckman_nb.by_name': { 'beckman_nb.by_name._image_folder': ('by_name.html#_image_folder', 'beckman_nb/by_name.py'),

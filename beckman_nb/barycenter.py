@@ -8,10 +8,11 @@ __all__ = ['BarycenterResult', 'beckman_barycenter']
 # %% ../nbs/20_barycenter.ipynb #e002
 from dataclasses import dataclass, field
 from functools import cached_property
+import warnings
 import torch
 from torch import Tensor
 from .program.beckman import BeckmanParams, relative, zero_level
-from .program.inputs import check_marginals, check_weights
+from .program.inputs import check_marginals, check_weights, is_traced
 from .solvers.adjoint import check_adjoint_iters, check_adjoint_tol
 from .solvers.choose import Options, solve_barycenter, still_gap, unknowns
 
@@ -65,6 +66,15 @@ class BarycenterResult:
         return (f"{n} barycenters {c}×{h}×{w}: {how}; {int(self.converged.sum())} converged, "
                 f"largest relative gap {worst:.1e}")
 
+# %% ../nbs/20_barycenter.ipynb #w001
+def _warn_of_bytes(marginals):
+    "Say so where the first image is brighter than a barycenter can be"
+    if marginals.device.type != 'cpu' or is_traced(marginals): return
+    top = marginals.detach()[:, :1].amax().item()
+    if top > 1 + 1e-4: warnings.warn(
+        f"marginals: expected grey values in [0,1], as those of the barycenter, got some up to {top:.4g}; "
+        "divide bytes by 255", stacklevel=3)
+
 # %% ../nbs/20_barycenter.ipynb #c020
 def beckman_barycenter(marginals: Tensor, # `(N,B,C,H,W)`: N views of B images, finite and >= 0 (images: in [0,1]), float32 or float64
                        params: BeckmanParams=BeckmanParams.published(), # the prices of the program
@@ -82,6 +92,7 @@ def beckman_barycenter(marginals: Tensor, # `(N,B,C,H,W)`: N views of B images, 
     shaped = isinstance(marginals, Tensor) and marginals.ndim == 5 and marginals.numel() > 0
     if not shaped: check_marginals(marginals)   # values are checked by the solver, in its own pass
     weights = check_weights(weights, marginals)
+    _warn_of_bytes(marginals)
     if not isinstance(params, BeckmanParams):
         raise ValueError(f"params: expected BeckmanParams, got {type(params).__name__}")
     options = Options(method, tol, max_iters)
