@@ -288,7 +288,8 @@ class RandomPose(nn.Module):
 
     def _one(self, generator):
         "A layer with a fixed pose"
-        turn, down, right = (2*torch.rand(3, generator=generator) - 1).tolist()
+        device = 'cpu' if generator is None else generator.device
+        turn, down, right = (2*torch.rand(3, generator=generator, device=device) - 1).tolist()
         shift = round(self.pixels*down), round(self.pixels*right)
         return posed(self.degrees*turn, shift, self.spread, self.params, adjoint_iters=self.adjoint_iters)
 

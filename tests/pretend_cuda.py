@@ -145,6 +145,18 @@ def moved(t, place, dtype):
         return t if t.device == place else Move.apply(t, place)
 
 
+class PretendGenerator(torch.Generator):
+    "A generator of random numbers on a GPU"
+    device = torch.device('cuda:0')
+
+
+def check_source(name, generator, place):
+    "Random numbers are drawn where their generator is, as torch demands"
+    if generator is None or generator.device.type == place.type: return
+    raise RuntimeError(f"{name}: expected a '{place.type}' device type for generator, "
+                       f"got '{generator.device.type}'")
+
+
 class PretendDevice(TorchFunctionMode):
     "What is to be made on a GPU, or moved to one, is made here and says that it is there"
     def __torch_function__(self, func, types, args=(), kwargs=None):
@@ -156,6 +168,8 @@ class PretendDevice(TorchFunctionMode):
         if name == '__format__' and ours(first): return format(first.item(), *args[1:])
         if name == 'to': return self.to(func, args, kwargs)
         place = kwargs.get('device') or (first.device if name == 'new_tensor' and ours(first) else None)
+        drawn = first.device if isinstance(first, torch.Tensor) else as_device(place or 'cpu')
+        check_source(name, kwargs.get('generator'), drawn)
         if place is None: return func(*args, **kwargs)
         place = as_device(place)
         if name == 'as_tensor' and isinstance(first, torch.Tensor):
@@ -208,3 +222,41 @@ def pretend_cuda():
             stack.enter_context(patch(f'torch.cuda.{name}', f))
         stack.enter_context(PretendDevice())
         yield COUNT
+
+
+class Dice:
+    "The default generators of GPUs, as generators on the CPU; whether anybody has used CUDA yet"
+    def __init__(self, count, used=True):
+        self.generators = [torch.Generator().manual_seed(1000 + i) for i in range(count)]
+        self.used, self.asked = used, []
+
+    def at(self, device):
+        index = device if isinstance(device, int) else torch.device(device).index
+        return self.generators[CURRENT[-1].index if index is None else index]
+
+    def draw(self, device): return torch.rand(3, generator=self.at(device)).tolist()
+
+    def states(self): return [o.get_state() for o in self.generators]
+
+    def seed_all(self, seed):
+        self.asked.append(seed)
+        for o in self.generators: o.manual_seed(seed)
+
+    def seed_current(self, seed):
+        self.asked.append(seed)
+        self.at(CURRENT[-1]).manual_seed(seed)
+
+
+@contextmanager
+def pretend_dice(count=2, used=True):
+    "Generators of so many GPUs behind torch's functions for them"
+    dice = Dice(count, used)
+    stands_in = dict(
+        device=current, device_count=lambda: count,
+        is_available=lambda: True, is_initialized=lambda: dice.used,
+        get_rng_state=lambda device='cuda': dice.at(device).get_state(), get_rng_state_all=dice.states,
+        set_rng_state=lambda state, device='cuda': dice.at(device).set_state(state),
+        manual_seed=dice.seed_current, manual_seed_all=dice.seed_all)
+    with ExitStack() as stack:
+        for name, f in stands_in.items(): stack.enter_context(patch(f'torch.cuda.{name}', f))
+        yield dice

@@ -253,3 +253,62 @@ def test_needs(run_python):
     "What the kernels' callers take is what the table of needs says, and not much less."
     for name, peak, kept, most, left in lines(run_python(SETUP + USED)):
         assert .5*float(most) < float(peak) <= float(most) and float(kept) <= float(left), name
+
+
+SEEDS = """
+from pretend_cuda import PretendGenerator, pretend_dice
+from beckman_nb.layers import RandomBarycenter, RandomPose
+from beckman_nb.noise import FlowNoise
+from beckman_nb.train.attacks import pgd, seeded
+from beckman_nb.train.recipes import coin, same_class
+from beckman_nb.train.resume import random_states, set_random_states
+
+def same(a, b): return all(x.equal(y) for x, y in zip(a, b))
+def everything(dice): return [torch.get_rng_state(), *dice.states()]
+
+for place in ('cpu', 'cuda:0', 'cuda:1', 'cuda'):
+    with pretend_dice() as dice:
+        found = []
+        for _ in range(2):
+            torch.rand(2), dice.draw(0), dice.draw(1)    # so that nothing is the same but the seed
+            before = everything(dice)
+            with seeded(7, torch.device(place)):
+                found.append([torch.rand(3).tolist(), place != 'cpu' and dice.draw(place)])
+                others = [i for i in range(2) if place == 'cpu' or dice.at(i) is not dice.at(place)]
+                assert all(dice.at(i).get_state().equal(before[1 + i]) for i in others), place
+                torch.manual_seed(99)    # as AutoAttack does: of all devices
+                assert 99 in dice.asked
+            assert same(everything(dice), before), place
+        assert found[0] == found[1], place
+with pretend_dice(used=False) as dice:
+    with seeded(7, torch.device('cpu')): pass
+    assert not dice.asked    # a seed that would wait for the first use of CUDA
+with pretend_dice(2) as dice:
+    kept = random_states()
+    first = dice.draw(0), dice.draw(1)
+    set_random_states(kept)
+    assert (dice.draw(0), dice.draw(1)) == first
+with pretend_dice(1) as dice:    # goes on where there are fewer
+    set_random_states(kept)
+    assert dice.draw(0) == first[0]
+set_random_states(kept)          # and where there is none
+
+x, y, noise = torch.rand(4, 1, 4, 4), torch.tensor([0, 1, 0, 1]), FlowNoise(4, 1., create=.1)
+def net(x): return x.flatten(1)[:, :2]
+for generator in (torch.Generator(), PretendGenerator()):
+    with pretend_cuda():
+        there, labels = x.to('cuda:0'), y.to('cuda:0')
+        for source in (x, there):    # whose device need not be the generator's
+            pgd(net, source, y.to(source.device), steps=1, generator=generator)
+        same_class(labels, generator), coin(generator)
+        RandomPose().draw(generator), RandomBarycenter().draw(generator)
+        noise.sample(x, generator)
+        try: torch.rand(3, generator=generator, device='cuda' if type(generator) is torch.Generator else 'cpu')
+        except RuntimeError as e: assert 'device type' in str(e)
+        else: raise AssertionError('a generator of another device was not noticed')
+"""
+
+
+def test_seeds(run_python):
+    "Random numbers are those of the device in use, and every generator is put back, whoever seeded it."
+    lines(run_python(SETUP + SEEDS))

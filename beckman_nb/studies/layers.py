@@ -31,6 +31,7 @@ from .descriptions import ADAPTIVE, CURVES, geometry, LAYERS, make_layer
 from .plans import untrained
 from ..tables import percent, Table
 from ..threat import ThreatModel
+from ..train.attacks import seeded
 from ..train.recipes import AdversarialRecipe, train_step
 
 # %% ../../nbs/studies/30_layers.ipynb #c025
@@ -109,8 +110,7 @@ def study_network(
     if base == 'shipped':
         base = shipped_weights(arrays.name)
         if not base: raise ValueError(f"base: expected a file, got 'shipped', which {arrays.name} has not")
-    torch.manual_seed(seed)
-    net = untrained(arrays)
+    with seeded(seed, torch.device('cpu')): net = untrained(arrays)
     if base: load_checkpoint(net, base)
     else: _trained_here(net, arrays, eps, epochs, seed)
     return net.eval().requires_grad_(False)

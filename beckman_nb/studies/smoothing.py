@@ -20,6 +20,7 @@ from ..models import small_resnet
 from ..noise import FlowNoise
 from ..runs import load_piece, save_piece
 from ..smoothing import Certificates, certify_images, Smoothed
+from ..train.attacks import seeded
 from ..train.recipes import NoiseRecipe
 
 # %% ../../nbs/studies/60_smoothing.ipynb #c006
@@ -144,9 +145,9 @@ def averaging_decay(
 class _Run:
     "A training run that can be stored and taken up again"
     def __init__(self, plan, arrays, steps):
-        torch.manual_seed(plan.seed)
         _, channels, side, _ = arrays.x_train.shape
-        self.net = plan.network(len(arrays.classes), channels, side)
+        with seeded(plan.seed, torch.device('cpu')):
+            self.net = plan.network(len(arrays.classes), channels, side)
         average = get_ema_multi_avg_fn(averaging_decay(plan.epochs*steps))
         self.mean = AveragedModel(self.net, multi_avg_fn=average, use_buffers=True)
         self.opt = torch.optim.SGD(self.net.parameters(), plan.lr, .9, weight_decay=5e-4, nesterov=True)

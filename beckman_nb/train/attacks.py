@@ -190,6 +190,18 @@ def pgd(
     return (x0 + delta).clamp(0, 1).to(x.dtype)
 
 # %% ../../nbs/train/00_attacks.ipynb #e015
+def _seed(seed, device):
+    "Seed torch's generators of the CPU and of one device"
+    torch.default_generator.manual_seed(seed)
+    if device.type == 'cuda':
+        with torch.cuda.device(device): torch.cuda.manual_seed(seed)
+    elif device.type != 'cpu': torch.manual_seed(seed)
+
+def _gpus(device):
+    "All GPUs whose generators may have been used, that of a tensor's device among them"
+    used = device.type == 'cuda' or torch.cuda.is_available() and torch.cuda.is_initialized()
+    return range(torch.cuda.device_count()) if used else []
+
 @contextmanager
 def seeded(
     seed:int, # of the global random numbers of torch, NumPy and Python; None: they go on as they are
@@ -199,11 +211,10 @@ def seeded(
     if seed is None:
         yield
         return
-    gpus = [device] if device.type == 'cuda' else []
     kept = random.getstate(), np.random.get_state()
     try:
-        with torch.random.fork_rng(gpus):
-            torch.manual_seed(seed)
+        with torch.random.fork_rng(_gpus(device)):
+            _seed(seed, device)
             random.seed(seed)
             np.random.seed(seed % 2**32)
             yield

@@ -172,8 +172,7 @@ def coin(
     generator, # `torch.Generator`; None: torch's global one
 )->float: # in [0,1)
     "A random number that decides for a whole batch"
-    device = 'cpu' if generator is None else generator.device
-    return torch.rand((), generator=generator, device=device).item()
+    return torch.rand((), generator=generator, device=getattr(generator, 'device', 'cpu')).item()
 
 # %% ../../nbs/train/20_recipes.ipynb #e018
 def check_share(
@@ -247,7 +246,8 @@ def same_class(
     generator=None, # `torch.Generator` of the choice
 )->Tensor: # indices (B,): of an image of the same class, another one wherever the batch has two
     "A partner of the same class for every image of a batch"
-    order = (y + torch.rand(len(y), generator=generator).to(y.device)).argsort()
+    device = 'cpu' if generator is None else generator.device
+    order = (y + torch.rand(len(y), generator=generator, device=device).to(y.device)).argsort()
     group = y[order]
     following = torch.arange(1, len(y) + 1, device=y.device)
     first = torch.searchsorted(group, group) # where the class begins

@@ -32,7 +32,9 @@ def random_states():
 def set_random_states(states):
     "Put them back"
     torch.set_rng_state(states['torch'])
-    if states['gpu']: torch.cuda.set_rng_state_all(states['gpu'])
+    if states['gpu'] and torch.cuda.is_available():
+        there = states['gpu'][:torch.cuda.device_count()]
+        for i, state in enumerate(there): torch.cuda.set_rng_state(state, i)
     kind, keys, *rest = states['numpy']
     np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
     random.setstate(states['python'])
