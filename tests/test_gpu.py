@@ -303,7 +303,8 @@ for generator in (torch.Generator(), PretendGenerator()):
         same_class(labels, generator), coin(generator)
         RandomPose().draw(generator), RandomBarycenter().draw(generator)
         noise.sample(x, generator)
-        try: torch.rand(3, generator=generator, device='cuda' if type(generator) is torch.Generator else 'cpu')
+        other = 'cuda' if type(generator) is torch.Generator else 'cpu'
+        try: torch.rand(3, generator=generator, device=other)
         except RuntimeError as e: assert 'device type' in str(e)
         else: raise AssertionError('a generator of another device was not noticed')
 """
