@@ -62,8 +62,8 @@ except ImportError: pass'''
 WIDTH = 110  # columns
 CELLS, LINES = 90, 400  # of a notebook, of a module
 
-MACHINE = re.compile(r'(?<![\w.~$}/-])/(?:work|home|root|tmp|Users|mnt|opt|var/folders|private)/[\w.-]+'
-                     r'|\b[A-Z]:\\\\?Users\\')
+MACHINE = re.compile(r'(?<![\w.~$}/-])/(?:work|home|root|tmp|Users|mnt|opt|private|var/(?:folders|tmp))'
+                     r'/[\w.-]+|\b[A-Z]:\\\\?Users\\')
 URL = re.compile(r'''\s*(#\s*)?[rbfu]?['"<(]*https?://\S+\s*''')
 MAGIC = re.compile(r'^([ \t]*)[%!].*', flags=re.M)
 EXPORTS = ('export', 'exports', 'exporti')
