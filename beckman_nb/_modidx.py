@@ -589,6 +589,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                           'beckman_nb/evaluate/results.py'),
                                              'beckman_nb.evaluate.results.make_row': ( 'evaluate/results.html#make_row',
                                                                                        'beckman_nb/evaluate/results.py'),
+                                             'beckman_nb.evaluate.results.tf32': ( 'evaluate/results.html#tf32',
+                                                                                   'beckman_nb/evaluate/results.py'),
                                              'beckman_nb.evaluate.results.versions': ( 'evaluate/results.html#versions',
                                                                                        'beckman_nb/evaluate/results.py')},
             'beckman_nb.evaluate.robustness': { 'beckman_nb.evaluate.robustness._add_rows': ( 'evaluate/robustness.html#_add_rows',

@@ -213,8 +213,9 @@ def _settings(o, smoothed, noises, data, how):
     found |= dict(attack=how, attacks=['vote'] if o.nocontrols else ['vote', 'low-pass'])
     found |= dict(attacked=min(o.attacked, len(x)), fingerprint=fingerprint(x, y))
     found |= dict(digest=digest(smoothed.model)[:12])
-    ours = {key: versions()[key] for key in ('python', 'torch', 'scipy', 'beckman_nb')}
-    found |= dict(device=str(noises[own].std.device), threads=torch.get_num_threads(), versions=ours)
+    device = noises[own].std.device
+    ours = {key: version for key, version in versions(device).items() if 'attack' not in key}
+    found |= dict(device=str(device), threads=torch.get_num_threads(), versions=ours)
     return found | dict(date=time.strftime('%Y-%m-%dT%H:%M:%S%z'))
 
 def _checked(o, noise):

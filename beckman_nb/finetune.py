@@ -324,7 +324,8 @@ def _report(o, run, given, lines, spent):
     log = read_log(run.folder/'log.csv')
     about = dict(command=command_line(beckman_train, given), small=o.small, evaluate=lines, log=log)
     about |= dict(settings=run.settings, sizes=run.sizes, gradients_per_image=run.cost)
-    about |= spent | dict(device=str(run.device), threads=torch.get_num_threads(), versions=versions())
+    about |= spent | dict(device=str(run.device), threads=torch.get_num_threads())
+    about['versions'] = versions(run.device)
     file = run.folder/'results.json'
     if spent['trained'] or not file.exists(): write_whole(file, json.dumps(about, indent=1))
     write_whole(run.folder/'evaluate.sh', '\n'.join(lines) + '\n')

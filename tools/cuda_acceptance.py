@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 import torch
 
+from beckman_nb.evaluate.results import tf32
 from beckman_nb.layers import BeckmanBarycenter
 from beckman_nb.marginals import Rotations, Translations
 from beckman_nb.program.analytic import analytic_barycenter, transport_inactive
@@ -96,7 +97,7 @@ def seconds(call, repeats=10):
 def report(device, batch):
     "Launches, waits and ratios of the layer in closed form and of the solver, with TF32 as it is set"
     print(torch.cuda.get_device_name(device), 'torch', torch.__version__,
-          'TF32', torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+          'TF32', tf32())
     layer = BeckmanBarycenter.published()
     x = torch.rand(batch, 3, 32, 32, device=device, requires_grad=True)
     def step(): layer(x).sum().backward()

@@ -219,13 +219,27 @@ def from_dict(cls:Robustness,
     more = dict(answers=answers, labels=_from_a_row(d.get('labels')), broke=_by_key(d.get('broke')))
     return cls(rows, right, flags, _in_todays_spelling(d['settings']), **more)
 
+# %% ../../nbs/evaluate/15_results.ipynb #v001
+def tf32() -> str: # 'in matrix products', 'in convolutions', both, or 'nowhere'
+    "Where a GPU multiplies float32 numbers in TF32, as torch is set"
+    found = []
+    products, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    for name, new, old in (('matrix products', products, products),
+                           ('convolutions', getattr(cudnn, 'conv', None), cudnn)):
+        precision = getattr(new, 'fp32_precision', None)    # torch 2.9 and later, where `old` may refuse
+        if precision == 'tf32' or precision is None and old.allow_tf32: found.append(name)
+    return f"in {' and '.join(found)}" if found else 'nowhere'
+
 # %% ../../nbs/evaluate/15_results.ipynb #c117
-def versions(): # dict of name to version string
+def versions(
+    device, # where it was computed: a torch device, or its name
+): # dict of name to version string, and on CUDA of 'tf32' to where it acts
     "What this result was computed with"
     attack = autoattack_package().__name__
     try: found = installed_version(attack)
     except PackageNotFoundError: found = 'not installed'
     ours = {'beckman_nb': __version__, attack: found}
+    if torch.device(device).type == 'cuda': ours['tf32'] = tf32()
     return dict(python=platform.python_version(), torch=torch.__version__, scipy=scipy.__version__, **ours)
 
 # %% ../../nbs/evaluate/15_results.ipynb #c118

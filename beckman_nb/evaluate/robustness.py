@@ -246,7 +246,7 @@ def _identity(plan):
     "What determines the pieces of this run beside their names and arguments: `folder` is checked against it"
     lineup, images = plan.lineup, plan.images
     rules = plan.rules
-    ours = {k: v for k,v in versions().items() if k not in ('python', 'scipy')}
+    ours = {k: v for k,v in versions(images.device).items() if k not in ('python', 'scipy')}
     data = dict(data=fingerprint(images.x, images.y), n=len(images.x))
     blocks = dict(block_size=images.block_size, n_of=images.n_of)
     modules = dict(networks=lineup.nets, defenses=lineup.defenses | lineup.controls)
@@ -371,7 +371,7 @@ def robustness(
     found = dict(n_classes=plan.n_classes, random=sorted(plan.rules.random), hidden=plan.hidden,
                  surrogates=list(lineup.surrogates))
     res.settings |= dict(asdict(threat), **asked, fingerprint=fingerprint(x, y), **found,
-                         seconds=round(time.time() - start, 1), versions=versions())
+                         seconds=round(time.time() - start, 1), versions=versions(device))
     return res
 
 def _some(names, argument):

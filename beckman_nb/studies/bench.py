@@ -20,6 +20,7 @@ from pathlib import Path
 from ..barycenter import beckman_barycenter
 from ..console import command, in_one_line
 from ..evaluate.plot import PALETTE
+from ..evaluate.results import tf32
 from ..marginals import Rotations
 from ..program.beckman import BeckmanParams
 from ..solvers.closed_form import compiled_analytic
@@ -274,6 +275,7 @@ def machine() -> dict: # that JSON can hold
     return dict(
         device=_processor(),
         gpu=gpu,
+        tf32=tf32() if gpu else None,
         cores=os.cpu_count(),
         threads=torch.get_num_threads(),
         load=[round(v, 2) for v in os.getloadavg()],

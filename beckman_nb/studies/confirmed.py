@@ -204,7 +204,7 @@ def run_confirmed(
     attacks = {name: read('attacks', name, [f'{share:g}' for share in SHARES]) for name in wanted}
     survivors = {file.stem: json.loads(file.read_text()) for file in (folder/'survivors').glob('*.json')}
     return dict(plans=plans, runs=runs, attacks=attacks,
-                survivors=survivors, skipped=skipped, missing=missing, versions=versions(),
+                survivors=survivors, skipped=skipped, missing=missing, versions=versions('cpu'),
                 device=f'{os.cpu_count()} CPU cores, one thread for each network')
 
 # %% ../../nbs/studies/62_confirmed.ipynb #c041

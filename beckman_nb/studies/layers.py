@@ -269,7 +269,7 @@ def _bare_row(bare, seconds):
 
 def _where(device):
     "What the numbers were computed on"
-    return torch.cuda.get_device_name() if 'cuda' in str(device) else 'CPU'
+    return torch.cuda.get_device_name(device) if 'cuda' in str(device) else 'CPU'
 
 def _about(rows, device):
     "The curves that the rows lie on, and how, when and with what they were computed"
@@ -277,7 +277,8 @@ def _about(rows, device):
     seconds = sum(row.get(k, 0.) for row in rows.values() for k in ('seconds_forward', 'seconds_adaptive'))
     pot = version('POT') if find_spec('ot') else 'not installed'
     return dict(curves=curves, device=_where(device), threads=torch.get_num_threads(),
-                seconds=round(seconds, 1), versions=versions() | {'POT': pot}, date=time.strftime('%Y-%m-%d'))
+                seconds=round(seconds, 1), versions=versions(device) | {'POT': pot},
+                date=time.strftime('%Y-%m-%d'))
 
 _SIZES = dict(n='forward', n_adaptive='analytic', n_transport='transport', n_entropic='entropic')
 

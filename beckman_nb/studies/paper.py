@@ -173,7 +173,7 @@ def study_jobs(
 # %% ../../nbs/studies/10_paper.ipynb #c056
 def _device_name(device):
     "What the numbers were computed on"
-    return torch.cuda.get_device_name() if 'cuda' in str(device) else f'{os.cpu_count()} CPU cores'
+    return torch.cuda.get_device_name(device) if 'cuda' in str(device) else f'{os.cpu_count()} CPU cores'
 
 def claim_folder(
     folder, # `Path`, made if it does not exist
@@ -207,5 +207,5 @@ def run_study(
         files = [(name, file) for file,(job, name, _) in jobs.items() if job is function]
         return {name: json.loads(file.read_text()) for name,file in files if file.exists()}
     return dict(plan=settings | dict(data=Path(plan.data).name), answers=found(_attack_job), missing=missing,
-                full=found(_full_job), trained_on=len(arrays.x_train), versions=versions(),
+                full=found(_full_job), trained_on=len(arrays.x_train), versions=versions(device),
                 device=_device_name(device))
