@@ -42,13 +42,16 @@ def stored(
     return _translated(json.loads((folder/f'{name}.json').read_text(encoding='utf-8')))
 
 # %% ../../nbs/studies/00_plans.ipynb #e107
+_KEPT = {'cifar10': ('control', 'adversarial', 'pose'), 'cifar100': ('base',)}
+
 def research_weights(
-    network, # 'control', 'adversarial' or 'pose'
+    network, # 'control', 'adversarial' or 'pose' for CIFAR-10, 'base' for CIFAR-100
+    data='cifar10', # what it was trained on: 'cifar10' or 'cifar100'
 )->Path: # the `.safetensors` file of a `small_cnn`, for `load_checkpoint`; `FileNotFoundError` where only the wheel is installed
-    "A `small_cnn` that the studies trained on CIFAR-10"
-    known = ('control', 'adversarial', 'pose')
-    if network not in known: raise ValueError(f"network: expected one of {known}, got {network!r}")
-    path = Path(files('beckman_nb.studies')/'weights'/f'small_cnn_cifar10_{network}.safetensors')
+    "A `small_cnn` that the studies trained"
+    if data not in _KEPT: raise ValueError(f"data: expected one of {sorted(_KEPT)}, got {data!r}")
+    if network not in _KEPT[data]: raise ValueError(f"network: expected one of {_KEPT[data]}, got {network!r}")
+    path = Path(files('beckman_nb.studies')/'weights'/f'small_cnn_{data}_{network}.safetensors')
     if path.exists(): return path
     raise FileNotFoundError(f"network: expected {path.name} in beckman_nb/studies/weights, got none: "
                             "the wheel leaves the networks of the studies out, a checkout has them")
