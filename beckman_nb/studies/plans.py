@@ -50,7 +50,8 @@ def research_weights(
 )->Path: # the `.safetensors` file of a `small_cnn`, for `load_checkpoint`; `FileNotFoundError` where only the wheel is installed
     "A `small_cnn` that the studies trained"
     if data not in _KEPT: raise ValueError(f"data: expected one of {sorted(_KEPT)}, got {data!r}")
-    if network not in _KEPT[data]: raise ValueError(f"network: expected one of {_KEPT[data]}, got {network!r}")
+    kept = _KEPT[data]
+    if network not in kept: raise ValueError(f"network: expected one of {kept}, got {network!r}")
     path = Path(files('beckman_nb.studies')/'weights'/f'small_cnn_{data}_{network}.safetensors')
     if path.exists(): return path
     raise FileNotFoundError(f"network: expected {path.name} in beckman_nb/studies/weights, got none: "
