@@ -49,7 +49,6 @@ class Smoothed:
     ) -> Tensor: # `(classes,)`: whole numbers that add up to `n`
         "How often the network answers what"
         if x.ndim != 3: raise ValueError(f"x: expected one image (C,H,W), got shape {tuple(x.shape)}")
-        check_images(x[None])
         counts = torch.zeros(self.classes, dtype=torch.long)
         where = next(iter(self.model.parameters()), x) if isinstance(self.model, nn.Module) else x
         with eval_mode(self.model):
@@ -112,7 +111,7 @@ def estimate(self:Smoothed,
 # %% ../nbs/36_smoothing.ipynb #c018
 @patch
 def certify(self:Smoothed,
-    x: Tensor, # one image `(C,H,W)`
+    x: Tensor, # one image `(C,H,W)` in [0,1]
     n0: int, # copies that select the class, >= 1
     n: int, # copies that estimate its probability, >= 1
     alpha: float=.001, # chance in (0,1) of a radius that is too large
@@ -123,6 +122,7 @@ def certify(self:Smoothed,
     reach: float=None, # radius that is of interest: stop where it cannot be reached; None: draw all
 ) -> tuple: # `(class, radius)`, in grey values times pixels; `(ABSTAIN, 0.)` where no class has the majority for certain
     "The answer, and how far it is safe"
+    check_images(x[None])
     slack = self.noise.slack(len(x), ball, rate)
     enough = self.needed(len(x), reach, ball, rate)
     top, bound, _ = self.estimate(x, n0, n, alpha, batch_size, generator, enough)
@@ -200,7 +200,7 @@ class Certificates:
 # %% ../nbs/36_smoothing.ipynb #c026
 def certify_images(
     smoothed: Smoothed, # the classifier
-    x: Tensor, # images `(n,C,H,W)`
+    x: Tensor, # images `(n,C,H,W)` in [0,1]
     y: Tensor, # labels (n,)
     n0: int=100, # as in `Smoothed.certify`
     n: int=1000, # as in `Smoothed.certify`
@@ -218,6 +218,7 @@ def certify_images(
     "Certificates of many images"
     if len(x) != len(y) or not len(x):
         raise ValueError(f"x, y: expected as many images as labels, got {len(x)} and {len(y)}")
+    check_images(x)
     enough = smoothed.needed(x.shape[1], reach, ball, rate)
     settings = dict(n0=n0, n=n, alpha=alpha, seed=seed, enough=enough,
                     network=digest(smoothed.model), noise=digest(smoothed.noise))
