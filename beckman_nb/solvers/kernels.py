@@ -9,6 +9,7 @@ __all__ = []
 import os
 import warnings
 from numba import njit
+from types import FunctionType, SimpleNamespace
 
 # %% ../../nbs/solvers/35_kernels.ipynb #c009
 def cache_file(error):
@@ -39,3 +40,13 @@ class entry_kernel:
                           'without it. Delete the file to have the compiled code kept again', RuntimeWarning)
         self.compiled = njit(**self._options)(self.py_func)
         return self.compiled(*args)
+
+# %% ../../nbs/solvers/35_kernels.ipynb #p002
+def in_python(
+    names: dict, # what a page or a module knows by name: `globals()`, or `vars(module)`
+) -> SimpleNamespace: # the same names, with ordinary functions in place of compiled ones
+    "Compiled functions as Python has them, calling each other"
+    names = dict(names)
+    compiled = {name: f for name, f in names.items() if hasattr(f, 'py_func')}
+    for name, f in compiled.items(): names[name] = FunctionType(f.py_func.__code__, names)
+    return SimpleNamespace(**names)
