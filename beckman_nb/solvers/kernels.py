@@ -46,7 +46,13 @@ def in_python(
     names: dict, # what a page or a module knows by name: `globals()`, or `vars(module)`
 ) -> SimpleNamespace: # the same names, with ordinary functions in place of compiled ones
     "Compiled functions as Python has them, calling each other"
-    names = dict(names)
-    compiled = {name: f for name, f in names.items() if hasattr(f, 'py_func')}
-    for name, f in compiled.items(): names[name] = FunctionType(f.py_func.__code__, names)
-    return SimpleNamespace(**names)
+    found = {}
+    def knows(home):
+        "What the functions of a module know by name, compiled functions of other modules among it"
+        if home['__name__'] in found: return found[home['__name__']]
+        found[home['__name__']] = known = dict(home)
+        for name, f in home.items():
+            if not hasattr(f, 'py_func'): continue
+            known[name] = FunctionType(f.py_func.__code__, knows(f.py_func.__globals__), name)
+        return known
+    return SimpleNamespace(**knows(names))
