@@ -9,6 +9,7 @@ __all__ = []
 import os
 import warnings
 from numba import njit
+from types import FunctionType, SimpleNamespace
 
 # %% ../../nbs/solvers/35_kernels.ipynb #c009
 def cache_file(error):
@@ -39,3 +40,19 @@ class entry_kernel:
                           'without it. Delete the file to have the compiled code kept again', RuntimeWarning)
         self.compiled = njit(**self._options)(self.py_func)
         return self.compiled(*args)
+
+# %% ../../nbs/solvers/35_kernels.ipynb #p002
+def in_python(
+    names: dict, # what a page or a module knows by name: `globals()`, or `vars(module)`
+) -> SimpleNamespace: # the same names, with ordinary functions in place of compiled ones
+    "Compiled functions as Python has them, calling each other"
+    found = {}
+    def knows(home):
+        "What the functions of a module know by name, compiled functions of other modules among it"
+        if home['__name__'] in found: return found[home['__name__']]
+        found[home['__name__']] = known = dict(home)
+        for name, f in home.items():
+            if not hasattr(f, 'py_func'): continue
+            known[name] = FunctionType(f.py_func.__code__, knows(f.py_func.__globals__), name)
+        return known
+    return SimpleNamespace(**knows(names))
