@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 import torch
 
+from beckman_nb.barycenter import beckman_barycenter
 from beckman_nb.evaluate.results import tf32
 from beckman_nb.layers import BeckmanBarycenter
 from beckman_nb.marginals import Rotations, Translations
@@ -19,6 +20,7 @@ from beckman_nb.program.beckman import BeckmanParams
 from beckman_nb.solvers import choose
 from beckman_nb.solvers.gpu import gpu_pdhg
 from beckman_nb.solvers.gpu_closed_form import gpu_analytic
+from beckman_nb.solvers.memory import memory_limit
 from beckman_nb.solvers.pdhg import pdhg
 from beckman_nb.solvers.view_table import view_table
 
@@ -62,6 +64,32 @@ def check_iterations(device, batch, side):
         mine, theirs = gpu_pdhg(p.to(device), prices, tol=1e-3), pdhg(p, prices, tol=1e-3)
         assert mine.converged.all()
         assert ((mine.primal.cpu() - theirs.primal).abs() <= 2e-3*theirs.primal).all()
+
+
+def peak_bytes(device, call):
+    "The most that a call takes on a GPU, what it returns included; nothing is known about a CPU"
+    if device.type != 'cuda': return call(), 0
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    found = call()
+    return found, torch.cuda.max_memory_allocated(device) - before
+
+
+def check_memory(device, batch, side):
+    "A batch in parts is the batch, and takes no more than it may"
+    p = torch.rand(2, batch, 1, side, side)
+    p[0, ..., :side//2] *= .2
+    there, size = p.to(device), p.numel()*p.element_size()
+    for method in ('fused', 'pdhg', 'splitting'):
+        def solve():
+            how = dict(method=method, tol=1e-3, return_flow=True)
+            return beckman_barycenter(there, BeckmanParams.with_transport(side), **how)
+        whole, need = peak_bytes(device, solve)
+        with memory_limit(15*size): several, held = peak_bytes(device, solve)
+        assert held <= 15*size, (method, held/size)
+        for name in ('image', 'flow', 'gap', 'primal'):
+            assert (getattr(whole, name) - getattr(several, name)).abs().max() <= 1e-4, (method, name)
+        if device.type == 'cuda': print(f'{method}: {need/size:.1f} times the marginals, in parts {held/size:.1f}')
 
 
 def waits_of(call):
@@ -138,7 +166,7 @@ def main():
     places = [device]
     if device.type == 'cuda': places = [torch.device('cuda', i) for i in range(torch.cuda.device_count())]
     for place in places:
-        for check in (check_closed_form, check_tables, check_iterations):
+        for check in (check_closed_form, check_tables, check_iterations, check_memory):
             check(place, batch, side)
             print(place, check.__doc__, '- passed', flush=True)
     if device.type == 'cuda':
