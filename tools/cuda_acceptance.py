@@ -89,7 +89,8 @@ def check_memory(device, batch, side):
         assert held <= 15*size, (method, held/size)
         for name in ('image', 'flow', 'gap', 'primal'):
             assert (getattr(whole, name) - getattr(several, name)).abs().max() <= 1e-4, (method, name)
-        if device.type == 'cuda': print(f'{method}: {need/size:.1f} times the marginals, in parts {held/size:.1f}')
+        if device.type != 'cuda': continue
+        print(f'{method}: {need/size:.1f} times the marginals, in parts {held/size:.1f}')
 
 
 def waits_of(call):
