@@ -1,4 +1,9 @@
-"The paths that CUDA tensors take, on tensors that pretend to be there: devices, launches and waits."
+"The paths that CUDA tensors take, on tensors that pretend to be there: devices, launches, waits and memory."
+import ast
+import json
+
+from conftest import ROOT
+
 SETUP = """
 import os, sys
 os.environ['TRITON_INTERPRET'] = '1'
@@ -303,8 +308,8 @@ for generator in (torch.Generator(), PretendGenerator()):
         same_class(labels, generator), coin(generator)
         RandomPose().draw(generator), RandomBarycenter().draw(generator)
         noise.sample(x, generator)
-        other = 'cuda' if type(generator) is torch.Generator else 'cpu'
-        try: torch.rand(3, generator=generator, device=other)
+        elsewhere = 'cuda' if type(generator) is torch.Generator else 'cpu'
+        try: torch.rand(3, generator=generator, device=elsewhere)
         except RuntimeError as e: assert 'device type' in str(e)
         else: raise AssertionError('a generator of another device was not noticed')
 """
@@ -313,3 +318,44 @@ for generator in (torch.Generator(), PretendGenerator()):
 def test_seeds(run_python):
     "Random numbers are those of the device in use, and every generator is put back, whoever seeded it."
     lines(run_python(SETUP + SEEDS))
+
+
+def trees():
+    "The syntax tree of every module of the package, by its file."
+    return {path: ast.parse(path.read_text(encoding='utf-8')) for path in (ROOT/'beckman_nb').rglob('*.py')}
+
+
+def calls(tree): return [o for o in ast.walk(tree) if isinstance(o, ast.Call)]
+
+
+def test_launches():
+    "A kernel is launched in one place, which makes the device of its tensors the current one."
+    found = []
+    for path, tree in trees().items():
+        imported = {o.name for node in ast.walk(tree) if isinstance(node, ast.Import) for o in node.names}
+        if 'triton' not in imported: continue
+        found += [(path.name, ast.unparse(o.func)) for o in calls(tree) if isinstance(o.func, ast.Subscript)]
+    assert found == [('gpu.py', 'kernel[grid]')], found
+
+
+def test_streams():
+    "The package has no stream of its own and captures no graph; what tries them waits both ways."
+    for path, tree in trees().items():
+        used = {o.attr for o in ast.walk(tree) if isinstance(o, ast.Attribute)}
+        assert not used & {'Stream', 'stream', 'CUDAGraph', 'make_graphed_callables'}, path
+    texts = [ROOT.joinpath('tools', 'cuda_acceptance.py').read_text(encoding='utf-8')]
+    for path in (ROOT/'nbs').rglob('*.ipynb'):
+        texts += [''.join(c['source']) for c in json.loads(path.read_text(encoding='utf-8'))['cells']]
+    using = [o for o in texts if 'torch.cuda.Stream(' in o]
+    assert len(using) >= 2
+    for text in using: assert text.count('.wait_stream(') >= 2*text.count('torch.cuda.Stream('), text
+
+
+def test_precision():
+    "Whoever records versions says on what device, so that TF32 is recorded where it acts."
+    found = {}
+    for path, tree in trees().items():
+        for o in calls(tree):
+            if getattr(o.func, 'id', '') == 'versions': found.setdefault(path.stem, []).append(len(o.args))
+    assert set(found) >= {'robustness', 'certify', 'finetune', 'layers', 'paper'}
+    assert all(count == 1 for counts in found.values() for count in counts), found
