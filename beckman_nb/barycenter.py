@@ -6,9 +6,9 @@
 __all__ = ['BarycenterResult', 'beckman_barycenter']
 
 # %% ../nbs/20_barycenter.ipynb #e002
+import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
-import warnings
 import torch
 from torch import Tensor
 from .program.beckman import BeckmanParams, relative, zero_level

@@ -12,7 +12,7 @@ from torch import nn, Tensor
 from .barycenter import BarycenterResult, beckman_barycenter
 from .marginals import Compose, Rotations, Translations
 from .program.beckman import BeckmanParams
-from .program.inputs import check_count, check_images, check_weights, is_recorded
+from .program.inputs import check_count, check_images, check_weights, device_of, is_recorded
 from .solvers.adjoint import check_adjoint_iters, check_adjoint_tol
 from .solvers.choose import closed_form_of_images, Options
 from .solvers.warm import solve_again
@@ -218,8 +218,7 @@ class RandomBarycenter(nn.Module):
         generator: torch.Generator=None, # source of the angles; torch's global one by default
     ) -> BeckmanBarycenter: # with `n` angles
         "One layer with angles from the range"
-        device = 'cpu' if generator is None else generator.device
-        shares = torch.rand(self.n, generator=generator, device=device).tolist()
+        shares = torch.rand(self.n, generator=generator, device=device_of(generator)).tolist()
         angles = [self.low + (self.high - self.low)*u for u in shares]
         return BeckmanBarycenter(self.marginals(angles), adjoint_iters=self.adjoint_iters, **self.kwargs)
 
@@ -288,8 +287,7 @@ class RandomPose(nn.Module):
 
     def _one(self, generator):
         "A layer with a fixed pose"
-        device = 'cpu' if generator is None else generator.device
-        turn, down, right = (2*torch.rand(3, generator=generator, device=device) - 1).tolist()
+        turn, down, right = (2*torch.rand(3, generator=generator, device=device_of(generator)) - 1).tolist()
         shift = round(self.pixels*down), round(self.pixels*right)
         return posed(self.degrees*turn, shift, self.spread, self.params, adjoint_iters=self.adjoint_iters)
 

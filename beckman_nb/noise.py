@@ -15,6 +15,7 @@ from .ball import atom_norms
 from .lowpass import LowPass
 from .program.cosine import laplacian
 from .program.grid import divergence
+from .program.inputs import device_of
 
 # %% ../nbs/34_noise.ipynb #c010
 def _check_noise(sigma, create, spectrum, step):
@@ -177,8 +178,7 @@ def streams(
     generator: torch.Generator=None, # where the seeds come from; torch's global one by default
 ): # iterator over `n` generators on the CPU, each to be used before the next is asked for
     "A source of random numbers for each image"
-    device = 'cpu' if generator is None else generator.device
-    seeds = torch.randint(2**62, (n,), generator=generator, device=device)
+    seeds = torch.randint(2**62, (n,), generator=generator, device=device_of(generator))
     stream = torch.Generator()
     for seed in seeds.tolist(): yield stream.manual_seed(seed)
 

@@ -305,7 +305,6 @@ def test_docstring_trips(rules, src): assert set(rules(src)) == {'docment'}
 def test_docstring_near(rules, src): assert rules(src) == []
 
 
-
 @pytest.mark.parametrize('folder', ['home/me', 'root/x', 'tmp/x', 'var/tmp/x', 'var/folders/x', 'opt/x'])
 def test_machine_trips(rules, folder): assert rules(f"where = '/{folder}/lib'") == ['machine']
 

@@ -102,8 +102,10 @@ class Robustness:
         "One row"
         key = (network, defense, protocol)
         found = [r for r in self.rows if (r['network'], r['defense'], r['protocol']) == key]
-        if not found: raise KeyError(f"no row {key} among {sorted(self.right)}")
+        if not found: raise self._no_row(key)
         return found[0]
+
+    def _no_row(self, key): return KeyError(f"no row {key} among {sorted(self.right)}")
 
     def compare(self,
         a, # (network, defense, protocol)
@@ -112,7 +114,7 @@ class Robustness:
     )->Comparison: # of `a` minus `b`; `KeyError` naming what there is
         "Paired comparison of two rows, on the images they share; rows on fewer images use the first ones"
         for key in (tuple(a), tuple(b)):
-            if key not in self.right: raise KeyError(f"no row {key} among {sorted(self.right)}")
+            if key not in self.right: raise self._no_row(key)
         found = compare_shared(self.right[tuple(a)], self.right[tuple(b)], level)
         return replace(found, failed=any(self.misled(*key) for key in (a, b)))
 

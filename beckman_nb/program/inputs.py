@@ -53,6 +53,12 @@ def constant_result(method # function whose result depends on plain arguments al
     method._dynamo_marked_constant = True
     return method
 
+# %% ../../nbs/program/10_inputs.ipynb #g002
+def device_of(generator # `torch.Generator`; None: torch's global one, on the CPU
+             ): # device of what is drawn from it
+    "Where a generator draws"
+    return 'cpu' if generator is None else generator.device
+
 # %% ../../nbs/program/10_inputs.ipynb #c014
 def check_marginals(marginals: Tensor, # `(N,B,C,H,W)`, finite and non-negative (grey levels; images use [0,1]), float32 or float64
                    ) -> Tensor: # the same tensor; raises `ValueError` for anything else

@@ -17,7 +17,7 @@ from torch import nn, Tensor
 from ..barycenter import beckman_barycenter
 from ..layers import Defended
 from ..program.beckman import BeckmanParams
-from ..program.inputs import check_images, check_size
+from ..program.inputs import check_images, check_size, device_of
 from ..solvers.warm import warm_starts
 from .attacks import Attack, kl_divergence
 
@@ -172,7 +172,7 @@ def coin(
     generator, # `torch.Generator`; None: torch's global one
 )->float: # in [0,1)
     "A random number that decides for a whole batch"
-    return torch.rand((), generator=generator, device=getattr(generator, 'device', 'cpu')).item()
+    return torch.rand((), generator=generator, device=device_of(generator)).item()
 
 # %% ../../nbs/train/20_recipes.ipynb #e018
 def check_share(
@@ -246,8 +246,7 @@ def same_class(
     generator=None, # `torch.Generator` of the choice
 )->Tensor: # indices (B,): of an image of the same class, another one wherever the batch has two
     "A partner of the same class for every image of a batch"
-    device = 'cpu' if generator is None else generator.device
-    order = (y + torch.rand(len(y), generator=generator, device=device).to(y.device)).argsort()
+    order = (y + torch.rand(len(y), generator=generator, device=device_of(generator)).to(y.device)).argsort()
     group = y[order]
     following = torch.arange(1, len(y) + 1, device=y.device)
     first = torch.searchsorted(group, group) # where the class begins
