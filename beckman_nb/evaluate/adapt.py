@@ -91,10 +91,13 @@ def as_network(
 # %% ../../nbs/evaluate/04_adapt.ipynb #c021
 def _spread(loader, n):
     "The same loader for `n` of its images, evenly spaced, where it goes through a data set in order"
-    ordered = isinstance(loader, DataLoader) and isinstance(loader.sampler, SequentialSampler)
+    if n is None: return loader
     fastai = hasattr(loader, 'get_idxs') and not loader.shuffle
-    total = len(loader.dataset) if ordered and loader.batch_size else loader.n if fastai else None
-    if n is None or total is None or n >= total: return loader
+    ordered = isinstance(loader, DataLoader) and isinstance(loader.sampler, SequentialSampler)
+    if fastai: total = loader.n
+    elif ordered and loader.batch_size: total = len(loader.dataset)
+    else: return loader
+    if total is None or n >= total: return loader
     places = [i*total//n for i in range(n)]
     if fastai: return loader.new(get_idxs=lambda: places)
     return DataLoader(Subset(loader.dataset, places), loader.batch_size, collate_fn=loader.collate_fn)
