@@ -9,6 +9,7 @@ __all__ = ['PIECE', 'cpu_transport']
 import numpy as np
 import torch
 from functools import cache
+from importlib import import_module
 from numba import njit
 from threadpoolctl import ThreadpoolController
 from .closed_form import copy_plane, flat_planes, PLAIN, run_threads
@@ -157,6 +158,7 @@ PIECE = 64   # images at a time on each thread
 @cache
 def _linear_algebra():
     "The libraries behind `np.dot`, whose own threads would get in the way of ours"
+    import_module('scipy.linalg.cython_blas') # the one that Numba takes, which its first product would load
     return ThreadpoolController()
 
 def cpu_transport(
