@@ -141,6 +141,17 @@ def _challenged(whole):
     return flags
 
 # %% ../../nbs/evaluate/20_robustness.ipynb #r126
+LARGEST = 10. # what no image in [0,1] reaches, also after its mean was taken off and its deviation divided out
+
+def _like_bytes(plan, net, defense):
+    "Whether a defense returns values up to 255, where the network gets images in [0,1]"
+    if defense == 'none': return []
+    asked = copied(plan.lineup.behind(net)[defense])
+    with torch.no_grad(): most = asked(plan.images.first(1)[0]).abs().max().item()
+    if most <= LARGEST: return []
+    return [make_flag(f'it returns values up to {most:.0f}, as bytes have them; '
+                      'the network got images in [0,1] before', check='range')]
+
 def _flags(plan, net, defense, whole, ends):
     "Everything that should make a reader of one network and defense suspicious"
     n, trust = len(whole['clean']), []
@@ -151,11 +162,9 @@ def _flags(plan, net, defense, whole, ends):
         'it answers differently when it is asked again: attacked by EOT, '
         f'and judged by its mean logits over {DRAWS} draws', check='random'))
     flags += once(whole['flags'] + said) + _better_without_gradient(whole['left'], n) + _misled(whole) + trust
+    flags += _like_bytes(plan, net, defense)
     kept = why_not_copied(plan.lineup.composed(net, defense))
     if kept: flags.append(make_flag(kept, check='judge'))
-    if plan.n_classes < 4: flags.append(make_flag(
-        f'{plan.n_classes} classes are too few for the targeted DLR loss: APGD-T was left out',
-        check='classes'))
     return [dict(network=net, defense=defense, **f) for f in flags]
 
 # %% ../../nbs/evaluate/20_robustness.ipynb #c132
@@ -278,6 +287,18 @@ def _on_others(plan, found, i, net, defense):
     extra = dict(out['extra'], others=int((out['adaptive'] & ~adaptive).sum()))
     return dict(out, others=others, adaptive=adaptive, worst=worst, extra=extra)
 
+def _about_all(plan, missing):
+    "What holds for all networks and defenses, said once"
+    flags = []
+    if plan.n_classes < 4: flags.append(make_flag(
+        f'{plan.n_classes} classes are too few for the targeted DLR loss: APGD-T was left out',
+        check='classes'))
+    if missing: flags.append(make_flag(
+        f'time was up before all images were attacked: {missing} of the networks and defenses '
+        'are short of some, or missing. The same call with the same folder goes on from here',
+        check='incomplete'))
+    return [dict(network='all', defense='all', **f) for f in flags]
+
 def _collect(plan, found):
     "Rows, answers, images and flags of everything that is finished"
     res, missing = Robustness(labels=plan.images.y), 0
@@ -291,10 +312,7 @@ def _collect(plan, found):
         _add_rows(res, plan, net, defense, whole)
         res.flags += _flags(plan, net, defense, whole, found[0, net, 'none']['strong'])
     res.settings['complete'] = not missing
-    if missing: res.flags.append(dict(network='all', defense='all', **make_flag(
-        f'time was up before all images were attacked: {missing} of the networks and defenses '
-        'are short of some, or missing. The same call with the same folder goes on from here',
-        check='incomplete')))
+    res.flags += _about_all(plan, missing)
     return res
 
 # %% ../../nbs/evaluate/20_robustness.ipynb #c142

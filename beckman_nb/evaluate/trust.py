@@ -205,9 +205,9 @@ def gradient_findings(
     points = x, (x + ends)/2
     k = max(int(Probe(model, at, y, threat).misled(g).sum()) for at in points)
     j = int(jumps(model, x, ends, y).sum())
-    text = f'the gradient of {k} of {n} images is not what a small step along it, or beside it, does'
+    text = f'small steps do not do what the gradient says for {k} of {n} images'
     slope = checked('finite differences', _status(k, n), text, misled=k, n=n)
-    text = f'the margin jumps on the way of {j} of {n} images, which no gradient shows'
+    text = f'the margin jumps for {j} of {n} images on the way to the attacked one, and no gradient shows it'
     jump = checked('jumps', _status(j, n), text, jumps=j, n=n)
     found = [slope, jump]
     if through is None or all(o['status'] != 'fail' for o in found): return found
