@@ -24,7 +24,7 @@ from pathlib import Path
 from torch import nn
 from .checkpoints import load_checkpoint, shipped_weights
 from .data import load_arrays
-from .files import check_labels, decode_all, read_npz
+from .files import check_labels, classes_in_turn, decode_all, held_out, read_npz
 from .evaluate.adapt import as_module
 from .evaluate.plan import check_data
 from .evaluate.protocols import check_protocols
@@ -125,14 +125,11 @@ def _own_images(path, n):
 
 def _image_folder(path, n):
     "The same for a folder with a folder of images per class, or for such a one inside: test, val or valid"
-    folder = next((path/o for o in ('test', 'val', 'valid') if (path/o).is_dir()), path)
-    try: found = importlib.import_module('torchvision.datasets').ImageFolder(folder)
-    except FileNotFoundError as e: raise ValueError(f'data: {folder} holds no folders of images ({e})') from e
-    each = [[file for file, k in found.samples if k == c] for c in range(len(found.classes))]
-    turns = [(o[i], c) for i in range(max(map(len, each))) for c, o in enumerate(each) if i < len(o)][:n]
-    try: x = decode_all([(file, Path(file)) for file, _ in turns]) # the classes in turn
+    try:
+        files, labels, classes = classes_in_turn(held_out(path) or path)
+        x = decode_all(files[:n])
     except ValueError as e: raise ValueError(f'data: {e}') from e
-    return x.float()/255, torch.tensor([c for _, c in turns]), found.classes, path.name
+    return x.float()/255, torch.tensor(labels[:n]), classes, path.name
 
 def eval_data(
     data:str, # 'digits', 'cifar10', 'cifar100', 'tiny-imagenet', or a path, also to an .npz with `images` and `labels`, or to a folder with a folder of images per class

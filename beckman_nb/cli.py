@@ -67,7 +67,7 @@ def use_threads(
 # %% ../nbs/90_cli.ipynb #c021
 @command
 def beckman_demo(
-    data:str='digits', # data set: digits, cifar10, cifar100, tiny-imagenet, or a path to an .npz with x_train, y_train, x_test, y_test
+    data:str='digits', # data set: digits, cifar10, cifar100, tiny-imagenet, or a path, also to a folder with train and test (or val, valid) and a folder of images per class in each, or to an .npz with x_train, y_train, x_test, y_test
     root:str=None, # folder of the data sets; default: the variable BECKMAN_DATA, then fastai's data folder
     train:int=None, # training images; default: chosen by size, for three minutes of one core (digits: 1437, cifar10: 10000)
     test:int=None, # test images; default: chosen by size (digits: 160, cifar10: 80)

@@ -21,7 +21,8 @@ from fastai.vision.augment import RandTransform
 from fastcore.basics import patch
 from pathlib import Path
 from torchvision.datasets import CIFAR10, CIFAR100
-from .files import ARCHIVES, check_labels, content, decode_all, files_in, kept, read_npz
+from .files import ARCHIVES, check_labels, classes_in_turn, content, decode_all, files_in
+from .files import held_out, kept, read_npz
 
 # %% ../nbs/40_data.ipynb #c009
 @dataclass(frozen=True, eq=False)
@@ -182,8 +183,8 @@ def _layout(path):
     files = files_in(path)
     found = [n for n in files if n == _annotations or n.endswith('/' + _annotations)]
     if not found:
-        raise ValueError(f'{path} holds no {_annotations}: it is not Tiny ImageNet in the official layout, '
-                         'which is the one folder of images that is read here; fastai reads the others')
+        raise ValueError(f'{path}: expected a folder train and one of test, val or valid, with a folder of images '
+                         f'per class in each, or Tiny ImageNet in the official layout, got no {_annotations}')
     top = found[0].removesuffix(_annotations)
     return {n.removeprefix(top): file for n, file in files.items() if n.startswith(top)}
 
@@ -215,11 +216,14 @@ def _decode_tiny(path):
     classes = np.array(_class_names(wnids, text('words.txt')))
     return dict(x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test, classes=classes)
 
+def _arrays(found, name):
+    "A data set from NumPy arrays"
+    parts = [torch.from_numpy(found[k]) for k in ('x_train', 'y_train', 'x_test', 'y_test')]
+    return Arrays(*parts, tuple(map(str, found['classes'])), name)
+
 def _load_tiny(path):
     "Tiny ImageNet from a folder or archive in the official layout, decoded once"
-    found = kept(path, lambda: _decode_tiny(path))
-    parts = [torch.from_numpy(found[k]) for k in ('x_train', 'y_train', 'x_test', 'y_test')]
-    return Arrays(*parts, tuple(map(str, found['classes'])), 'tiny-imagenet')
+    return _arrays(kept(path, lambda: _decode_tiny(path)), 'tiny-imagenet')
 
 def _find_tiny(root):
     "The folder or archive with Tiny ImageNet at or below `root`"
@@ -261,6 +265,21 @@ def _load_npz(path):
     x_train, x_test = (_images(d[k], k) for k in ('x_train', 'x_test'))
     return Arrays(x_train, y_train, x_test, y_test, classes, Path(path).stem)
 
+# %% ../nbs/40_data.ipynb #c158
+def _decode_folders(path):
+    "The arrays of folders with a folder of images per class"
+    (train, y_train, classes), (test, y_test, others) = map(classes_in_turn, (path/'train', held_out(path)))
+    if differ := sorted(set(classes) ^ set(others)):
+        raise ValueError(f'{path}: expected the same classes in train and {held_out(path).name}, '
+                         f'got {", ".join(differ)} in one of them')
+    x_train, x_test = (decode_all(o).numpy() for o in (train, test))
+    labels = dict(y_train=np.array(y_train), y_test=np.array(y_test))
+    return dict(labels, x_train=x_train, x_test=x_test, classes=np.array(classes))
+
+def _load_folders(path):
+    "A data set from folders with a folder of images per class, decoded once"
+    return _arrays(kept(path, lambda: _decode_folders(path)), path.name)
+
 # %% ../nbs/40_data.ipynb #c058
 def load_arrays(
     name_or_path,       # 'digits', 'cifar10', 'cifar100', 'tiny-imagenet', or a path: absolute, from here, or from `root`
@@ -281,9 +300,10 @@ def load_arrays(
     if path.suffix == '.npz': return _load_npz(path)
     for k, cls in _cifar.items():
         if path.name == cls.base_folder: return _load_cifar(k, path, download=False)
+    if (path/'train').is_dir() and held_out(path) and not (path/_annotations).is_file(): return _load_folders(path)
     if path.is_dir() or path.name.endswith(ARCHIVES): return _load_tiny(path)
-    raise ValueError('name_or_path: expected an .npz file, a CIFAR folder, or a folder or archive '
-                     f'in the layout of Tiny ImageNet, got {path}')
+    raise ValueError('name_or_path: expected an .npz file, a CIFAR folder, a folder with a folder of images '
+                     f'per class in train and test, or Tiny ImageNet in its layout, got {path}')
 
 # %% ../nbs/40_data.ipynb #c064
 def row_image(row):

@@ -19,7 +19,9 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from fastcore.xdg import xdg_cache_home
+from pathlib import Path
 from PIL import Image
+from torchvision.datasets import ImageFolder
 from .runs import digest, Progress
 
 # %% ../nbs/39_files.ipynb #c011
@@ -138,6 +140,25 @@ def decode_all(
         for done, _ in enumerate(ex.map(put, range(len(named))), 1):
             if progress and done % 100 == 0: progress(done, time.time() - start, 'images decoded')
     return torch.from_numpy(pixels)
+
+# %% ../nbs/39_files.ipynb #c034
+HELD_OUT = ('test', 'val', 'valid') # what the folder of test images may be called
+
+def held_out(
+    path, # `Path` of a folder
+): # `Path` of the test images inside, or `None`
+    "Where a folder keeps its test images"
+    return next((path/o for o in HELD_OUT if (path/o).is_dir()), None)
+
+def classes_in_turn(
+    folder, # `Path` of a folder with a folder of images per class
+): # `([(name, Path), …], [number of the class, …], names of the classes)`; `ValueError` where there are none
+    "The images of a folder with their classes, which take turns"
+    try: found = ImageFolder(folder)
+    except FileNotFoundError as e: raise ValueError(f'{folder} holds no folders of images ({e})') from e
+    each = [[file for file, k in found.samples if k == c] for c in range(len(found.classes))]
+    turns = [(o[i], c) for i in range(max(map(len, each))) for c, o in enumerate(each) if i < len(o)]
+    return [(file, Path(file)) for file, _ in turns], [c for _, c in turns], found.classes
 
 # %% ../nbs/39_files.ipynb #c041
 def stamp(

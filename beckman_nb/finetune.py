@@ -338,7 +338,7 @@ def _report(o, run, given, lines, spent):
 def beckman_train(
     model:str='small_cnn', # architecture, as for beckman_eval: small_cnn, preact_resnet18, wide_resnet_28_10, the name of a public checkpoint as in the docs, torchvision:NAME, timm:NAME, or module:function
     checkpoint:str=None, # weights to start from: a file, or shipped for those that come with the package; default: shipped, and none for functions
-    data:str='cifar10', # digits, cifar10, cifar100, tiny-imagenet, or a path, also to an .npz with x_train, y_train, x_test, y_test
+    data:str='cifar10', # digits, cifar10, cifar100, tiny-imagenet, or a path, also to a folder with train and test (or val, valid) and a folder of images per class in each, or to an .npz with x_train, y_train, x_test, y_test
     root:str=None, # folder of the data sets; default: the variable BECKMAN_DATA, then fastai's data folder
     treatment:str='beckman', # beckman (barycenters of attacked images), adversarial, trades or noise
     small:bool=False, # a first look: few images and steps, a quick evaluation

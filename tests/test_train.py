@@ -1,11 +1,14 @@
 "`beckman_train` on networks from elsewhere, and with several processes."
 import json, os, runpy, shlex, socket, subprocess, sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from beckman_nb.by_name import eval_networks, make_network
+from beckman_nb.cli import beckman_eval
 from beckman_nb.finetune import beckman_train
 from conftest import ROOT
 
@@ -70,6 +73,26 @@ def test_preact_resnet18(tmp_path, layout):
     assert torch.equal(start, weights(net))
     assert about['gradients_per_image'] == 2 and len(about['log']) == (2 if control else 1)
     assert about['memory'] > 3*4*len(start) and about['forecast'] > 0
+
+
+def test_folder_per_class(tmp_path, monkeypatch, capsys):
+    "Folders of images, trained on and evaluated by the line that the command writes."
+    rng = np.random.default_rng(0)
+    for split, n in (('train', 4), ('valid', 2)):
+        for name in ('cat', 'dog', 'owl'):
+            (tmp_path/'pets'/split/name).mkdir(parents=True)
+            for i in range(n):
+                pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path/'pets'/split/name/f'{i}.png')
+    torch.save(make_network('small_cnn', 3).state_dict(), tmp_path/'theirs.pth')
+    monkeypatch.chdir(tmp_path)
+    beckman_train(checkpoint='theirs.pth', data='pets', nocontrol=True, **FEW)
+    line = shlex.split(Path('beckman_train/evaluate.sh').read_text())
+    monkeypatch.setattr(sys, 'argv', line)
+    beckman_eval()
+    results = json.loads(Path('beckman_train/evaluation/results.json').read_text())
+    assert (results['settings']['n'], results['settings']['n_classes']) == (4, 3)
+    assert all(name in Path('beckman_train/evaluation/report.html').read_text() for name in ('cat', 'dog', 'owl'))
 
 
 def test_timm(tmp_path):
