@@ -1886,6 +1886,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
             'beckman_nb.stats': { 'beckman_nb.stats.Comparison': ('stats.html#comparison', 'beckman_nb/stats.py'),
                                   'beckman_nb.stats.Comparison.__str__': ('stats.html#comparison.__str__', 'beckman_nb/stats.py'),
                                   'beckman_nb.stats.Comparison.outcome': ('stats.html#comparison.outcome', 'beckman_nb/stats.py'),
+                                  'beckman_nb.stats.Comparison.undecided_by': ('stats.html#comparison.undecided_by', 'beckman_nb/stats.py'),
                                   'beckman_nb.stats._crossed': ('stats.html#_crossed', 'beckman_nb/stats.py'),
                                   'beckman_nb.stats._seeds_row': ('stats.html#_seeds_row', 'beckman_nb/stats.py'),
                                   'beckman_nb.stats._student': ('stats.html#_student', 'beckman_nb/stats.py'),

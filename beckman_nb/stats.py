@@ -89,9 +89,16 @@ class Comparison:
         if self.p >= 1 - self.level or self.lo <= 0 <= self.hi: return 'no difference'
         return 'gain' if self.difference > 0 else 'loss'
 
+    @property
+    def undecided_by(self): # '', or which of the two does not exclude zero where the other does
+        "What kept a difference from being one"
+        by_test, by_interval = self.p < 1 - self.level, not self.lo <= 0 <= self.hi
+        if self.failed or by_test == by_interval: return ''
+        return ' by the interval' if by_test else ' by the exact test'
+
     def __str__(self):
         return (f"{100*self.difference:+.1f} points [{100*self.lo:+.1f}, {100*self.hi:+.1f}], "
-                f"McNemar p = {self.p:.2g}, {self.n} images: {self.outcome}")
+                f"McNemar p = {self.p:.2g}, {self.n} images: {self.outcome}{self.undecided_by}")
 
 # %% ../nbs/12_stats.ipynb #c022
 def compare(
