@@ -570,6 +570,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                                  'beckman_nb/evaluate/results.py'),
                                              'beckman_nb.evaluate.results._above': ( 'evaluate/results.html#_above',
                                                                                      'beckman_nb/evaluate/results.py'),
+                                             'beckman_nb.evaluate.results._autoattack': ( 'evaluate/results.html#_autoattack',
+                                                                                          'beckman_nb/evaluate/results.py'),
                                              'beckman_nb.evaluate.results._below': ( 'evaluate/results.html#_below',
                                                                                      'beckman_nb/evaluate/results.py'),
                                              'beckman_nb.evaluate.results._by_key': ( 'evaluate/results.html#_by_key',

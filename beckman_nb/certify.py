@@ -214,8 +214,8 @@ def _settings(o, smoothed, noises, data, how):
     found |= dict(attacked=min(o.attacked, len(x)), fingerprint=fingerprint(x, y))
     found |= dict(digest=digest(smoothed.model)[:12])
     device = noises[own].std.device
-    ours = {key: version for key, version in versions(device).items() if 'attack' not in key}
-    found |= dict(device=str(device), threads=torch.get_num_threads(), versions=ours)
+    found |= dict(device=str(device), threads=torch.get_num_threads())
+    found |= dict(versions=versions(device, autoattack=False))
     return found | dict(date=time.strftime('%Y-%m-%dT%H:%M:%S%z'))
 
 def _checked(o, noise):

@@ -233,14 +233,18 @@ def tf32() -> str: # 'in matrix products', 'in convolutions', both, or 'nowhere'
     return f"in {' and '.join(found)}" if found else 'nowhere'
 
 # %% ../../nbs/evaluate/15_results.ipynb #c117
+def _autoattack():
+    "The package with AutoAttack, and its version"
+    name = autoattack_package().__name__
+    try: return {name: installed_version(name)}
+    except PackageNotFoundError: return {name: 'not installed'}
+
 def versions(
     device, # where it was computed: a torch device, or its name
+    autoattack=True, # whether AutoAttack took part
 ): # dict of name to version string, and on CUDA of 'tf32' to where it acts
     "What this result was computed with"
-    attack = autoattack_package().__name__
-    try: found = installed_version(attack)
-    except PackageNotFoundError: found = 'not installed'
-    ours = {'beckman_nb': __version__, attack: found}
+    ours = {'beckman_nb': __version__} | (_autoattack() if autoattack else {})
     if torch.device(device).type == 'cuda': ours['tf32'] = tf32()
     return dict(python=platform.python_version(), torch=torch.__version__, scipy=scipy.__version__, **ours)
 
