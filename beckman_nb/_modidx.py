@@ -1045,6 +1045,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                   'beckman_nb.noise.FlowNoise.settings': ('noise.html#flownoise.settings', 'beckman_nb/noise.py'),
                                   'beckman_nb.noise.FlowNoise.slack': ('noise.html#flownoise.slack', 'beckman_nb/noise.py'),
                                   'beckman_nb.noise.FlowNoise.to_dict': ('noise.html#flownoise.to_dict', 'beckman_nb/noise.py'),
+                                  'beckman_nb.noise._check_band': ('noise.html#_check_band', 'beckman_nb/noise.py'),
                                   'beckman_nb.noise._check_noise': ('noise.html#_check_noise', 'beckman_nb/noise.py'),
                                   'beckman_nb.noise._laplace_norms': ('noise.html#_laplace_norms', 'beckman_nb/noise.py'),
                                   'beckman_nb.noise.on_lattice': ('noise.html#on_lattice', 'beckman_nb/noise.py'),

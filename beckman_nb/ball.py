@@ -62,12 +62,13 @@ def atom_norms(
     pad: int=0, # pixels that the grid has more on each side
 ) -> dict: # largest norms of atoms: 'edge' (between neighbours), 'euclid', 'l21', and 'create' (of one unit of grey value)
     "How far a budget of one reaches in the norm of K, exactly, for every kind of atom"
-    kernel = PairKernel(weights)
+    moved = weights.clone()
+    moved[0, 0] = 0. # a difference of two pixels has no mean, whose weight may be so large that nothing else is left
+    kernel = PairKernel(moved)
     down, right, both = arrow_grams(kernel, size, pad)
     larger = (down + right)/2 + ((down - right).square()/4 + both.square()).sqrt()
     place = _places(size, pad)
-    unit = kernel(place, place).max()
-    squares = dict(
-        edge=torch.maximum(down, right).max(), euclid=_worst_plan(kernel, size, pad, 4*unit),
-        l21=larger.max(), create=unit)
+    plan = _worst_plan(kernel, size, pad, 4*kernel(place, place).max())
+    unit = PairKernel(weights)(place, place).max()
+    squares = dict(edge=torch.maximum(down, right).max(), euclid=plan, l21=larger.max(), create=unit)
     return {name: square.clamp(min=0).sqrt().item() for name, square in squares.items()}

@@ -31,13 +31,19 @@ def _check_noise(sigma, create, spectrum, step):
     if not 2**-40 <= step <= 1 or math.frexp(step)[0] != .5:
         raise ValueError(f"step: expected a power of two between 2**-40 and 1, got {step}")
 
+def _check_band(band):
+    "The same for what the noise has to protect: without anything to move, no radius is finite"
+    if math.prod(band.size) == 1: raise ValueError(f'size: expected images of more than one pixel, got {band.size}')
+    if band.kept.flatten()[1:].any(): return
+    raise ValueError(f'cut: expected a band of more modes than the mean, got {band.cut} for images of {band.size}')
+
 # %% ../nbs/34_noise.ipynb #c011
 class FlowNoise(nn.Module):
     "Noise that certifies a Beckmann ball: `sample` makes noisy images, `radius` says what a vote is worth"
     def __init__(self,
         size, # side of the images in pixels, or `(H, W)`
         sigma: float, # standard deviation of the flow on every edge, in grey values, > 0
-        cut: float=1., # largest eigenvalue of the Laplacian that is kept, in (0, 8); `inf`: all modes
+        cut: float=1., # largest eigenvalue of the Laplacian that is kept, large enough for one mode beside the mean; `inf`: all modes
         create: float=None, # variance added to every kept mode, in units of `sigma²`, > 0; None: the mean stays without noise
         pad: int=4, # width of the frame around the image in pixels, >= 0
         spectrum: str='flow', # 'flow', 'white' or 'laplace'
@@ -51,6 +57,7 @@ class FlowNoise(nn.Module):
         self.create = create
         self.spectrum = spectrum
         self.step = step
+        _check_band(self.band)
         values = laplacian(*self.band.grid)
         variance = torch.ones_like(values) if spectrum == 'white' else values
         variance[0, 0] = 0.

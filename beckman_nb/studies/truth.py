@@ -73,10 +73,10 @@ def front_lines(): # list of three sentences, in Markdown
     mean, lo, hi, networks, images = certified_share()
     return [
         f'The published layer, **untrained**, adds {in_points(layer)} by the published protocol, '
-        f'a one-pixel shift {brief(shift)}; an attacker who knows the layer leaves {brief(known)}.',
-        f'One epoch on barycenters against one of adversarial training, {seeds} seeds: '
+        f'a one-pixel shift {brief(shift)}; against an attacker who knows the layer it is {brief(known)}.',
+        f'One epoch on barycenters, behind the layer, against one of adversarial training, {seeds} seeds: '
         f"{in_points(epoch_change(study, 'oblivious'))} by the published protocol, "
         f"{brief(epoch_change(study, 'adaptive'))} against an informed attacker.",
         f'**Certified** instead: {100*mean:.1f}% [{100*lo:.1f}, {100*hi:.1f}] of {images:,} images stay '
-        'right whatever moves light by 5 grey values times pixels or creates it at 3.2 each '
-        f'(mean of {networks} networks).']
+        'right under any change of price 5: moving light by a pixel costs 1, creating it 3.2 '
+        f'({networks} networks).']
