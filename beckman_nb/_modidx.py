@@ -612,6 +612,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                                              'beckman_nb/evaluate/robustness.py'),
                                                 'beckman_nb.evaluate.robustness._challenged': ( 'evaluate/robustness.html#_challenged',
                                                                                                 'beckman_nb/evaluate/robustness.py'),
+                                                'beckman_nb.evaluate.robustness._check_known': ( 'evaluate/robustness.html#_check_known',
+                                                                                                 'beckman_nb/evaluate/robustness.py'),
                                                 'beckman_nb.evaluate.robustness._collect': ( 'evaluate/robustness.html#_collect',
                                                                                              'beckman_nb/evaluate/robustness.py'),
                                                 'beckman_nb.evaluate.robustness._count_classes': ( 'evaluate/robustness.html#_count_classes',

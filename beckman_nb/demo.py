@@ -125,7 +125,7 @@ def demo_evaluation(
     tested = {k: layer for k, layer in layers.items() if k == 'published' or sizes['n_transport']}
     how = dict(quick=not full, seed=seed, device=device, progress=is_live(sys.stdout))
     res = robustness(nets, (x, y), tested, eps=sizes['eps'], protocols=protocols,
-                     n_of={'with transport': sizes['n_transport']}, **how)
+                     n_of={k: sizes['n_transport'] for k in tested if k == 'with transport'}, **how)
     shown = {k: layers[k].cpu() for k in ('with transport', 'published')} # the first one's marginals
     fig, _ = plot_barycenters(x[:4], shown, names=[arrays.classes[i] for i in y[:4]])
     return res, fig

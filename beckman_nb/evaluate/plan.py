@@ -25,12 +25,12 @@ from ..threat import DRAWS, ThreatModel
 def check_data(
     data, # `(images, labels)`: float tensor (n,C,H,W) in [0,1], integer tensor (n,)
     n=None # use only the first `n`; `None`: all
-): # `(images, labels)` as float32 and int64; `ValueError` naming `data` if they are not what is promised
+): # `(images, labels)` as float32 and int64, on the CPU, from where blocks go to the device; `ValueError` naming `data` if they are not what is promised
     "Images in [0,1] with their labels, or an error that says what is wrong"
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise ValueError(f"data: expected a pair (images, labels), got {type(data).__name__}")
     if n is not None and n < 1: raise ValueError(f"n: expected at least 1, got {n}")
-    x, y = (torch.as_tensor(o).as_subclass(Tensor)[:n].detach() for o in data) # also of fastai's tensors
+    x, y = (torch.as_tensor(o).as_subclass(Tensor)[:n].detach().cpu() for o in data) # also of fastai's tensors
     if x.ndim != 4 or y.ndim != 1 or len(x) != len(y) or not len(x): raise ValueError(
         "data: expected images (n,C,H,W) and labels (n,), n > 0, "
         f"got {tuple(x.shape)} and {tuple(y.shape)}")
@@ -133,7 +133,9 @@ class Images:
     n_of:dict # name of a defense to the number of its images, where it is not all of them
     device:torch.device # where blocks go
 
-    def __post_init__(self): check_count('block_size', self.block_size)
+    def __post_init__(self):
+        check_count('block_size', self.block_size)
+        for name, n in self.n_of.items(): check_count(f'n_of[{name!r}]', n)
 
     def count(self, defense='none'):
         "How many images a defense is tried on"

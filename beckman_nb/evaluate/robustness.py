@@ -147,7 +147,7 @@ def _like_bytes(plan, net, defense):
     "Whether a defense returns values up to 255, where the network gets images in [0,1]"
     if defense == 'none': return []
     asked = copied(plan.lineup.behind(net)[defense])
-    with torch.no_grad(): most = asked(plan.images.first(1)[0]).abs().max().item()
+    with torch.no_grad(): most = asked(plan.images.first(LOOKED_AT)[0]).abs().max().item()
     if most <= LARGEST: return []
     return [make_flag(f'it returns values up to {most:.0f}, as bytes have them; '
                       'the network got images in [0,1] before', check='range')]
@@ -358,7 +358,7 @@ def robustness(
     block_size=100, # images attacked together; part of the result, since it fixes the random starts
     batch_size=None, # most images in memory at once, no influence on the result; `None`: a block
     seed=0, # of every random start
-    device=None, # where to run; `None`: where the first network is
+    device=None, # where to run; `None`: where the first network is, or for a function the images
     name='model', # what to call a single network
     progress=True, # show a progress bar with the time left
     surrogates=None, # network, or dict of name to network, whose strongest images are tried on all others
@@ -370,11 +370,14 @@ def robustness(
     "Accuracy under the three protocols, with controls, intervals and everything that looks suspicious"
     start = time.time()
     protocols = check_protocols(protocols)
-    x, y = check_data(as_data(data, n), n)
+    data = as_data(data, n)
+    x, y = check_data(data, n)
     if max_minutes is not None and not max_minutes >= 0:
         raise ValueError(f'max_minutes: expected a number >= 0, got {max_minutes}')
-    lineup = _invite(model, defense, controls, name, protocols != ('undefended',), x, surrogates)
-    device = torch.device(device or _home(lineup))
+    near = getattr(data[0], 'device', 'cpu') if device is None else torch.device(device)
+    lineup = _invite(model, defense, controls, name, protocols != ('undefended',), x[:2].to(near), surrogates)
+    device = torch.device(device or _home(lineup, near))
+    _check_known(n_of, lineup)
     only, on_controls = (_some(names, what) for names, what in (
         (attacks, 'attacks'), (control_attacks, 'control_attacks')))
     threat = ThreatModel(eps, norm, version, quick, seed, only)
@@ -407,7 +410,13 @@ def _invite(model, defense, controls, name, defended, x, surrogates):
     others = {k: as_network(o, x) for k,o in named(surrogates, 'surrogates', 'surrogate').items()}
     return Lineup(nets, defenses, controls if defended else {}, defended, others)
 
-def _home(lineup):
-    "Where the first network is"
+def _home(lineup, near):
+    "Where the first network is, or the images where nothing says where that is"
     net = next(iter(lineup.nets.values()))
-    return next((p.device for p in net.parameters()), 'cpu')
+    return next((p.device for p in net.parameters()), near)
+
+def _check_known(n_of, lineup):
+    "Raise a `ValueError` for a number of images of a defense that there is none of"
+    known = [*lineup.defenses, *lineup.controls]
+    if lost := sorted(set(n_of or {}) - set(known)):
+        raise ValueError(f'n_of: expected names of defenses or controls, {known}, got {lost}')

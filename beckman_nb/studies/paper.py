@@ -131,7 +131,7 @@ def _attack(plan, root, folder, name, device, part):
     if name != 'base' and (answer := TREATMENTS[treatment_of(name)].answer): net = answer(net)
     layers = {k: v.to(device) for k,v in _defenses(plan, name, side).items()}
     pieces = folder/('pieces' if part == 'answers' else f'pieces of {part}')
-    slow = dict(transport=min(plan.n_transport, plan.n))
+    slow = dict(transport=min(plan.n_transport, plan.n)) if 'transport' in layers else {}
     found = robustness({name: net}, (x, y), layers or None, eps=plan.eps, attacks=plan.attacks or None,
                        controls=plan.controls and name == 'base', quick=plan.quick, n_of=slow,
                        device=device, progress=False, folder=pieces/name)
