@@ -23,7 +23,7 @@ from importlib.resources import files
 from pathlib import Path
 from torch import nn
 from .checkpoints import load_checkpoint, shipped_weights
-from .data import load_arrays
+from .data import load_arrays, NAMES
 from .files import check_labels, classes_in_turn, decode_all, held_out, read_npz
 from .evaluate.adapt import as_module
 from .evaluate.plan import check_data
@@ -137,11 +137,11 @@ def eval_data(
     n:int=None, # use the first `n`; `None`: all
 ) -> tuple: # `(images, labels, names of the classes, name)`; `ValueError` or `FileNotFoundError`
     "Test images in [0,1] with their labels, and what the classes are called"
-    own = Path(data)
+    own, is_named = Path(data), data in NAMES # a folder that happens to have such a name is none
     if n is not None and n < 1: raise ValueError(f'n: expected at least 1, got {n}')
     found = _own_images(own, n) if own.suffix == '.npz' and own.is_file() else None
     if found: return found
-    classes = [o for o in own.glob('*') if o.is_dir()] if own.is_dir() else []
+    classes = [] if is_named or not own.is_dir() else [o for o in own.glob('*') if o.is_dir()]
     if classes and not any((own/o).exists() for o in ('wnids.txt', 'batches.meta', 'meta')):
         return _image_folder(own, n)
     arrays = load_arrays(data, root)

@@ -268,10 +268,7 @@ def _load_npz(path):
 # %% ../nbs/40_data.ipynb #c158
 def _decode_folders(path):
     "The arrays of folders with a folder of images per class"
-    (train, y_train, classes), (test, y_test, others) = map(classes_in_turn, (path/'train', held_out(path)))
-    if differ := sorted(set(classes) ^ set(others)):
-        raise ValueError(f'{path}: expected the same classes in train and {held_out(path).name}, '
-                         f'got {", ".join(differ)} in one of them')
+    (train, y_train, classes), (test, y_test, _) = map(classes_in_turn, (path/'train', held_out(path)))
     x_train, x_test = (decode_all(o).numpy() for o in (train, test))
     labels = dict(y_train=np.array(y_train), y_test=np.array(y_test))
     return dict(labels, x_train=x_train, x_test=x_test, classes=np.array(classes))
@@ -279,6 +276,9 @@ def _decode_folders(path):
 def _load_folders(path):
     "A data set from folders with a folder of images per class, decoded once"
     return _arrays(kept(path, lambda: _decode_folders(path)), path.name)
+
+# %% ../nbs/40_data.ipynb #c257
+NAMES = ('digits', *_cifar, 'tiny-imagenet') # what is known without a path
 
 # %% ../nbs/40_data.ipynb #c058
 def load_arrays(
@@ -300,7 +300,8 @@ def load_arrays(
     if path.suffix == '.npz': return _load_npz(path)
     for k, cls in _cifar.items():
         if path.name == cls.base_folder: return _load_cifar(k, path, download=False)
-    if (path/'train').is_dir() and held_out(path) and not (path/_annotations).is_file(): return _load_folders(path)
+    is_tiny = (path/_annotations).is_file()
+    if (path/'train').is_dir() and not is_tiny and held_out(path): return _load_folders(path)
     if path.is_dir() or path.name.endswith(ARCHIVES): return _load_tiny(path)
     raise ValueError('name_or_path: expected an .npz file, a CIFAR folder, a folder with a folder of images '
                      f'per class in train and test, or Tiny ImageNet in its layout, got {path}')

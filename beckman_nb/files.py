@@ -142,13 +142,24 @@ def decode_all(
     return torch.from_numpy(pixels)
 
 # %% ../nbs/39_files.ipynb #c034
-HELD_OUT = ('test', 'val', 'valid') # what the folder of test images may be called
+HELD_OUT = ('test', 'val', 'valid', 'validation') # what the folder of test images may be called
 
 def held_out(
     path, # `Path` of a folder
-): # `Path` of the test images inside, or `None`
+): # `Path` of the test images inside, or `None`; `ValueError` where there are training images alone
     "Where a folder keeps its test images"
-    return next((path/o for o in HELD_OUT if (path/o).is_dir()), None)
+    found = next((path/o for o in HELD_OUT if (path/o).is_dir()), None)
+    if found or not (path/'train').is_dir(): return found
+    raise ValueError(f"{path}: expected one of {', '.join(HELD_OUT)} beside train, got none of them")
+
+def _check_classes(folder, classes):
+    "Raise a `ValueError` where test images have other classes than the training images beside them"
+    train = folder.parent/'train'
+    if folder.name not in HELD_OUT or not train.is_dir(): return
+    known = {o.name for o in train.iterdir() if o.is_dir()}
+    if differ := sorted(known ^ set(classes)): raise ValueError(
+        f'{folder.parent}: expected the same classes in train and {folder.name}, '
+        f'got {", ".join(differ)} in one of them')
 
 def classes_in_turn(
     folder, # `Path` of a folder with a folder of images per class
@@ -157,6 +168,7 @@ def classes_in_turn(
     try: found = ImageFolder(folder)
     except FileNotFoundError as e: raise ValueError(f'{folder} holds no folders of images ({e})') from e
     each = [[file for file, k in found.samples if k == c] for c in range(len(found.classes))]
+    _check_classes(folder, found.classes)
     turns = [(o[i], c) for i in range(max(map(len, each))) for c, o in enumerate(each) if i < len(o)]
     return [(file, Path(file)) for file, _ in turns], [c for _, c in turns], found.classes
 
