@@ -309,7 +309,8 @@ class RobustAccuracy(Columns):
         "What is attacked: the network, behind its barycenter if it has one"
         own = getattr(getattr(self.learn, 'defended_prediction', None), 'barycenter', None)
         barycenter = self.barycenter or own
-        return self.learn.model if barycenter is None else Defended(barycenter, self.learn.model)
+        if barycenter is None: return self.learn.model
+        return Defended(barycenter.to(self.xb[0].device), self.learn.model)
 
     def _value(self):
         "What stands in the column"
