@@ -238,7 +238,7 @@ def _settings(o, sizes, net, arrays, world):
     names = 'treatment', 'alpha', 'barycenter', 'sigma', 'eps', 'norm', 'epochs', 'lr', 'seed'
     found = {k: getattr(o, k) for k in names}
     found |= {k: sizes[k] for k in ('train', 'valid', 'batch_size', 'steps')}
-    images = digest(arrays.x_train[:1000], arrays.y_train)
+    images = digest(arrays.x_train, arrays.y_train, arrays.x_test, arrays.y_test)
     return found | dict(network=digest(net), images=images, processes=world)
 
 def _checked(o):
