@@ -6,74 +6,13 @@
 __all__ = []
 
 # %% ../nbs/10_runs.ipynb #e002
-import datetime, functools, hashlib, io, json, math, os, sys, time, torch, types, warnings
+import datetime, hashlib, io, json, math, os, sys, time, torch, warnings
 from contextlib import contextmanager, suppress
-from dataclasses import is_dataclass
 from fastcore.basics import patch
 from fastprogress import progress_bar
 from pathlib import Path
 from torch import distributed, nn
-
-# %% ../nbs/10_runs.ipynb #c009
-def _code(c):
-    "What a function does, as something that can be hashed: names, constants and byte code"
-    constants = (_code(o) if isinstance(o, types.CodeType) else repr(o) for o in c.co_consts)
-    return c.co_name, c.co_code, c.co_names, tuple(constants)
-
-def _module_parts(name, m):
-    "What determines one module, leaving out its children"
-    code = _code(m.forward.__code__) if hasattr(m.forward, '__code__') else ''
-    public = {k: v for k,v in vars(m).items() if k[0] != '_' and k != 'training'}
-    return name, type(m).__qualname__, code, m._parameters, m._buffers, public
-
-def _held(f):
-    "What a function holds beside its code: defaults, and what its closure refers to"
-    cells = (cell for cell in f.__closure__ or () if cell != types.CellType()) # without empty ones
-    return f.__defaults__, f.__kwdefaults__, [cell.cell_contents for cell in cells]
-
-def _parts(o):
-    "An object as simpler objects that determine it; `None` when it is simple itself"
-    if isinstance(o, nn.Module): return [_module_parts(name, m) for name,m in o.named_modules()]
-    if isinstance(o, functools.partial): return [o.func, o.args, o.keywords]
-    if isinstance(o, types.MethodType): return [o.__func__, o.__self__]
-    if isinstance(o, types.FunctionType): return [o.__qualname__, _code(o.__code__), *_held(o)]
-    if is_dataclass(o) and not isinstance(o, type): return [type(o).__qualname__, vars(o)]
-    if isinstance(o, dict): return [x for k in sorted(o, key=str) for x in (str(k), o[k])]
-    if isinstance(o, (set, frozenset)): return sorted(o, key=str)
-    return list(o) if isinstance(o, (list, tuple)) else None
-
-# %% ../nbs/10_runs.ipynb #c010
-_SIMPLE = bool, int, float, str, complex, torch.dtype, torch.device
-_OF_OBJECTS = torch.Tensor, nn.Module, types.FunctionType
-_ATTRIBUTES = bool, int, float, str, tuple, list, *_OF_OBJECTS # of objects of unknown classes
-
-def _feed(h, o, depth=0):
-    "Add `o` to the hash `h`"
-    parts = _parts(o)
-    if isinstance(o, torch.Tensor):
-        values = o.detach().cpu().contiguous().reshape(-1)
-        h.update(f'{o.dtype}{tuple(o.shape)}'.encode())
-        h.update(values.view(torch.uint8).numpy())
-    elif parts is not None and depth < 12:
-        h.update(f'{len(parts)}('.encode())
-        for part in parts: _feed(h, part, depth + 1)
-    elif isinstance(o, bytes): h.update(o)
-    elif o is None or isinstance(o, _SIMPLE): h.update(repr(o).encode())
-    else:
-        h.update(getattr(o, '__qualname__', type(o).__qualname__).encode())
-        if depth < 4 and not isinstance(o, type) and hasattr(o, '__dict__'):
-            public = {k: v for k,v in vars(o).items() if k[0] != '_' and isinstance(v, _ATTRIBUTES)}
-            _feed(h, public, depth + 1)
-    h.update(b';')
-
-# %% ../nbs/10_runs.ipynb #c011
-def digest(
-    *objects # tensors, modules, dataclasses, functions, numbers, text, and lists or dicts of them
-): # 24 hexadecimal digits
-    "Equal for equal contents, and for all practical purposes only for those"
-    h = hashlib.sha256()
-    for o in objects: _feed(h, o)
-    return h.hexdigest()[:24]
+from .digests import digest
 
 # %% ../nbs/10_runs.ipynb #c017
 def write_whole(
