@@ -863,6 +863,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                          'beckman_nb.evaluate.why.seen_in_disagreements': ( 'evaluate/why.html#seen_in_disagreements',
                                                                                             'beckman_nb/evaluate/why.py')},
             'beckman_nb.files': { 'beckman_nb.files._fits': ('files.html#_fits', 'beckman_nb/files.py'),
+                                  'beckman_nb.files._folders': ('files.html#_folders', 'beckman_nb/files.py'),
                                   'beckman_nb.files._is_of': ('files.html#_is_of', 'beckman_nb/files.py'),
                                   'beckman_nb.files._keep': ('files.html#_keep', 'beckman_nb/files.py'),
                                   'beckman_nb.files._read_array': ('files.html#_read_array', 'beckman_nb/files.py'),
