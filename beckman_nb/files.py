@@ -22,7 +22,8 @@ from fastcore.xdg import xdg_cache_home
 from pathlib import Path
 from PIL import Image
 from torchvision.datasets import ImageFolder
-from .runs import digest, Progress
+from .digests import digest
+from .runs import clear_leftovers, Progress, temporary
 
 # %% ../nbs/39_files.ipynb #c011
 ARCHIVES = ('.tar', '.tar.gz', '.tgz', '.zip')
@@ -200,10 +201,11 @@ def _is_of(file, mark):
 
 def _keep(file, arrays):
     "Store arrays, whole or not at all; a disk that refuses costs the next start some time and nothing else"
-    new = file.with_name(f'{file.stem}.{os.getpid()}.tmp.npz')
+    new = temporary(file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(new, **arrays)
+        clear_leftovers(file.parent, hours=24)
+        with open(new, 'wb') as f: np.savez(f, **arrays)
         os.replace(new, file)
     except OSError as e:
         with suppress(OSError): new.unlink(missing_ok=True)

@@ -15,13 +15,28 @@ from torch import distributed, nn
 from .digests import digest
 
 # %% ../nbs/10_runs.ipynb #c017
+def temporary(
+    path # `Path` of a file that is to be written
+): # `Path` beside it
+    "A name that no other process uses, nor another time of writing"
+    return path.with_name(f'{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp')
+
+def clear_leftovers(
+    folder, # `Path`
+    hours=1 # how old they have to be
+):
+    "Delete the temporary files of processes that were killed"
+    for old in [*folder.glob('*.tmp'), *folder.glob('*.tmp.npz')]:
+        with suppress(OSError): # it may be gone by now, or belong to somebody else
+            if time.time() - old.stat().st_mtime > 3600*hours: old.unlink()
+
 def write_whole(
     path, # file to write
     data # bytes, or text
 ):
     "Write a file so that a crash leaves all of it, or what was there before; `OSError` when the disk refuses"
     path = Path(path)
-    tmp = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+    tmp = temporary(path)
     try:
         with open(tmp, 'wb') as f:
             f.write(data.encode() if isinstance(data, str) else data)
@@ -153,11 +168,6 @@ def _stored_settings(run):
     except (ValueError, TypeError): warnings.warn(f'folder: {run} is damaged and is written anew')
     return {}
 
-def _clear_leftovers(folder):
-    "Delete the temporary files of processes that were killed"
-    for old in folder.glob('*.tmp'):
-        if time.time() - old.stat().st_mtime > 3600: old.unlink(missing_ok=True)
-
 # %% ../nbs/10_runs.ipynb #c033
 def open_folder(
     folder, # where a run keeps its pieces; created if need be
@@ -168,7 +178,7 @@ def open_folder(
     run = folder/'run.json'
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _clear_leftovers(folder)
+        clear_leftovers(folder)
         stored = _stored_settings(run)
         if stored and (differ := _differences(stored, settings)):
             raise ValueError(f"folder: {folder} holds the pieces of another run, which differs in "
