@@ -62,13 +62,30 @@ def _remembering(learn):
     if getattr(learn, 'scaler', None) is not None: parts['scaler'] = learn.scaler
     return parts | {cb.name: cb for cb in learn.cbs if hasattr(type(cb), 'state_dict')}
 
+def _recorded(learn):
+    "What fastai's `Recorder` knows, as something that can be stored; `None` where there is none"
+    if (rec := getattr(learn, 'recorder', None)) is None: return None
+    curves = dict(lrs=torch.tensor(rec.lrs), losses=torch.tensor([float(o) for o in rec.losses]))
+    smooth = dict(val=rec.smooth_loss.val, count=rec.smooth_loss.count)
+    return dict(curves, smooth=smooth, iters=rec.iters, values=rec.values)
+
+def _set_recorded(learn, known):
+    "Put it back"
+    rec = getattr(learn, 'recorder', None)
+    if rec is None or known is None: return
+    rec.lrs, rec.losses = known['lrs'].tolist(), list(known['losses'])
+    rec.iters, rec.values = known['iters'], [L(o) for o in known['values']]
+    rec.smooth_loss.val, rec.smooth_loss.count = known['smooth']['val'], known['smooth']['count']
+
 class _SkipBatches(Callback):
     "Passes over the batches that are done, before anything else is done with them"
     order = -30
     run_valid = False
     def __init__(self, resume): self.resume = resume
     def before_batch(self):
-        if self.resume.goes_on is not None: raise CancelBatchException
+        if self.resume.goes_on is None: return
+        self.learn.yb = () # without labels a batch is not recorded
+        raise CancelBatchException
 
 # %% ../../nbs/train/35_resume.ipynb #r023
 class Resume(Undone):
@@ -123,8 +140,9 @@ class Resume(Undone):
         if not self.writes: return
         at = dict(at=[self.epoch, iteration], train_iter=self.train_iter, pct_train=self.pct_train)
         drawn = dict(order=self.order_of_images, random=random_states())
+        known = dict(recorded=_recorded(self.learn))
         parts = {name: part.state_dict() for name, part in _remembering(self.learn).items()}
-        save_piece(self.file, _plain(dict(settings=self.settings, parts=parts) | at | drawn))
+        save_piece(self.file, _plain(dict(settings=self.settings, parts=parts) | at | drawn | known))
         self.stored = time.time()
 
     def _put_back(self):
@@ -133,6 +151,7 @@ class Resume(Undone):
         for name, part in _remembering(self.learn).items(): part.load_state_dict(state['parts'][name])
         for name in ('train_iter', 'pct_train'): setattr(self.learn, name, state[name])
         set_random_states(state['random'])
+        _set_recorded(self.learn, state.get('recorded'))
         self.undo()
 
     def after_fit(self): self.undo()
