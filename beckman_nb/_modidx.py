@@ -2700,6 +2700,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                             'beckman_nb/train/resume.py'),
                                          'beckman_nb.train.resume._SkipBatches.before_batch': ( 'train/resume.html#_skipbatches.before_batch',
                                                                                                 'beckman_nb/train/resume.py'),
+                                         'beckman_nb.train.resume._as_first': ('train/resume.html#_as_first', 'beckman_nb/train/resume.py'),
                                          'beckman_nb.train.resume._numpy_state': ( 'train/resume.html#_numpy_state',
                                                                                    'beckman_nb/train/resume.py'),
                                          'beckman_nb.train.resume._plain': ('train/resume.html#_plain', 'beckman_nb/train/resume.py'),

@@ -27,7 +27,14 @@ def _numpy_state():
 def random_states():
     "The states of all global random generators"
     gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else []
-    return dict(torch=torch.get_rng_state(), gpu=gpu, numpy=_numpy_state(), python=random.getstate())
+    device = torch.cuda.current_device() if gpu else 0
+    return dict(torch=torch.get_rng_state(), gpu=gpu, device=device, numpy=_numpy_state(), python=random.getstate())
+
+def _as_first(states):
+    "The states of the process that stored them, whose GPU stands for whichever one is used here"
+    if not states['gpu']: return states
+    first = states['gpu'][states.get('device', 0)]
+    return states | dict(gpu=[first]*torch.cuda.device_count())
 
 def set_random_states(states):
     "Put them back"
@@ -99,6 +106,7 @@ class Resume(Undone):
         if not every >= 0: raise ValueError(f'every: expected a number >= 0, got {every}')
         rank = rank_distrib()
         self.file = Path(f'{file}.{rank}' if rank and not shared else file)
+        self.shared = shared
         self.writes = not (shared and rank)
         self.every = every
         self.goes_on = None
@@ -150,7 +158,7 @@ class Resume(Undone):
         state, self.goes_on = self.goes_on, None
         for name, part in _remembering(self.learn).items(): part.load_state_dict(state['parts'][name])
         for name in ('train_iter', 'pct_train'): setattr(self.learn, name, state[name])
-        set_random_states(state['random'])
+        set_random_states(_as_first(state['random']) if self.shared else state['random'])
         _set_recorded(self.learn, state.get('recorded'))
         self.undo()
 
