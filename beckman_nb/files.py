@@ -22,7 +22,8 @@ from fastcore.xdg import xdg_cache_home
 from pathlib import Path
 from PIL import Image
 from torchvision.datasets import ImageFolder
-from .runs import digest, Progress
+from .digests import digest
+from .runs import clear_leftovers, Progress, temporary
 
 # %% ../nbs/39_files.ipynb #c011
 ARCHIVES = ('.tar', '.tar.gz', '.tgz', '.zip')
@@ -173,6 +174,18 @@ def classes_in_turn(
     return [(file, Path(file)) for file, _ in turns], [c for _, c in turns], found.classes
 
 # %% ../nbs/39_files.ipynb #c041
+_FORMAT = 1 # of the arrays that are kept: with another number they are made anew
+
+def _folders(path):
+    "A folder and those inside, also behind links, in order; one that was entered before is not entered again"
+    entered = set()
+    for folder, inside, _ in os.walk(path, followlinks=True):
+        inside.sort()
+        real = os.path.realpath(folder)
+        if real in entered: inside.clear()
+        entered.add(real)
+        yield folder
+
 def stamp(
     path, # `Path` of a folder or an archive
 )->str: # 24 hexadecimal digits
@@ -180,11 +193,11 @@ def stamp(
     def told(file):
         about = file.stat()
         return file.name, about.st_size, about.st_mtime_ns
-    if not path.is_dir(): return digest(*told(path))
+    if not path.is_dir(): return digest(_FORMAT, *told(path))
     found = []
-    for folder, _, _ in os.walk(path):
+    for folder in _folders(path):
         with os.scandir(folder) as files: found += [(folder, *told(o)) for o in files if o.is_file()]
-    return digest(sorted(found))
+    return digest(_FORMAT, sorted(found))
 
 def kept_file(
     path, # `Path` of a folder or an archive
@@ -200,10 +213,11 @@ def _is_of(file, mark):
 
 def _keep(file, arrays):
     "Store arrays, whole or not at all; a disk that refuses costs the next start some time and nothing else"
-    new = file.with_name(f'{file.stem}.{os.getpid()}.tmp.npz')
+    new = temporary(file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(new, **arrays)
+        clear_leftovers(file.parent, hours=24)
+        with open(new, 'wb') as f: np.savez(f, **arrays)
         os.replace(new, file)
     except OSError as e:
         with suppress(OSError): new.unlink(missing_ok=True)

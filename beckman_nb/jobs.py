@@ -9,6 +9,8 @@ __all__ = []
 import os
 import torch
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from multiprocessing import get_context, parent_process
 from threading import Thread
 from .runs import Deadline
@@ -29,6 +31,27 @@ def _in_worker(threads, function, arguments):
     if threads: torch.set_num_threads(threads)
     return function(*arguments)
 
+class _Workers:
+    "Processes that run jobs; others take over when one of them was killed"
+    def __init__(self, workers, prepare):
+        self.how = workers, get_context('spawn'), _begin, tuple(prepare or ())
+        self.pool = ProcessPoolExecutor(*self.how)
+
+    def submit(self, *what):
+        "Run something in one of them; a future"
+        try: return self.pool.submit(*what)
+        except BrokenProcessPool:
+            self.close() # what ran there has failed by now
+            self.pool = ProcessPoolExecutor(*self.how)
+            return self.pool.submit(*what)
+
+    def close(self): self.pool.shutdown()
+
+def _reason(error):
+    "Why a job failed, in words"
+    killed = isinstance(error, BrokenProcessPool)
+    return 'its process was killed, or one that ran beside it' if killed else repr(error)
+
 def run_jobs(
     jobs, # dict of file to `(function, arguments, files needed first)`, all picklable, in the order wanted
     workers=1, # processes
@@ -42,7 +65,7 @@ def run_jobs(
     waiting = {file: job for file,job in jobs.items() if not file.exists()}
     if len(waiting) < len(jobs):
         print(f'{len(jobs) - len(waiting)} of {len(jobs)} jobs are done already', flush=True)
-    with ProcessPoolExecutor(workers, get_context('spawn'), _begin, tuple(prepare or ())) as pool:
+    with closing(_Workers(workers, prepare)) as pool:
         while waiting or running:
             ready = [f for f,(_, _, needs) in waiting.items() if all(o.exists() for o in needs)]
             if deadline.over(): ready = []
@@ -50,9 +73,10 @@ def run_jobs(
                 function, arguments, _ = waiting.pop(file)
                 running[pool.submit(_in_worker, threads, function, arguments)] = file
             if not running: break
-            for job in wait(running, return_when=FIRST_COMPLETED).done:
+            done = wait(running, return_when=FIRST_COMPLETED).done
+            for job in [o for o in running if o in done]:
                 file, error = running.pop(job), job.exception()
-                if error: failed.append(f'{file.stem}: {error!r}')
+                if error: failed.append(f'{file.stem}: {_reason(error)}')
                 what = f"{'FAILED ' if error else ''}{file.parent.name}/{file.stem}"
                 deadline.say(f'{what}, {len(waiting) + len(running)} to go')
     if failed: raise RuntimeError('jobs failed, everything else is stored: ' + '; '.join(failed))

@@ -6,83 +6,37 @@
 __all__ = []
 
 # %% ../nbs/10_runs.ipynb #e002
-import datetime, functools, hashlib, io, json, math, os, sys, time, torch, types, warnings
+import datetime, hashlib, io, json, math, os, sys, time, torch, warnings
 from contextlib import contextmanager, suppress
-from dataclasses import is_dataclass
 from fastcore.basics import patch
 from fastprogress import progress_bar
 from pathlib import Path
 from torch import distributed, nn
-
-# %% ../nbs/10_runs.ipynb #c009
-def _code(c):
-    "What a function does, as something that can be hashed: names, constants and byte code"
-    constants = (_code(o) if isinstance(o, types.CodeType) else repr(o) for o in c.co_consts)
-    return c.co_name, c.co_code, c.co_names, tuple(constants)
-
-def _module_parts(name, m):
-    "What determines one module, leaving out its children"
-    code = _code(m.forward.__code__) if hasattr(m.forward, '__code__') else ''
-    public = {k: v for k,v in vars(m).items() if k[0] != '_' and k != 'training'}
-    return name, type(m).__qualname__, code, m._parameters, m._buffers, public
-
-def _held(f):
-    "What a function holds beside its code: defaults, and what its closure refers to"
-    cells = (cell for cell in f.__closure__ or () if cell != types.CellType()) # without empty ones
-    return f.__defaults__, f.__kwdefaults__, [cell.cell_contents for cell in cells]
-
-def _parts(o):
-    "An object as simpler objects that determine it; `None` when it is simple itself"
-    if isinstance(o, nn.Module): return [_module_parts(name, m) for name,m in o.named_modules()]
-    if isinstance(o, functools.partial): return [o.func, o.args, o.keywords]
-    if isinstance(o, types.MethodType): return [o.__func__, o.__self__]
-    if isinstance(o, types.FunctionType): return [o.__qualname__, _code(o.__code__), *_held(o)]
-    if is_dataclass(o) and not isinstance(o, type): return [type(o).__qualname__, vars(o)]
-    if isinstance(o, dict): return [x for k in sorted(o, key=str) for x in (str(k), o[k])]
-    if isinstance(o, (set, frozenset)): return sorted(o, key=str)
-    return list(o) if isinstance(o, (list, tuple)) else None
-
-# %% ../nbs/10_runs.ipynb #c010
-_SIMPLE = bool, int, float, str, complex, torch.dtype, torch.device
-_OF_OBJECTS = torch.Tensor, nn.Module, types.FunctionType
-_ATTRIBUTES = bool, int, float, str, tuple, list, *_OF_OBJECTS # of objects of unknown classes
-
-def _feed(h, o, depth=0):
-    "Add `o` to the hash `h`"
-    parts = _parts(o)
-    if isinstance(o, torch.Tensor):
-        values = o.detach().cpu().contiguous().reshape(-1)
-        h.update(f'{o.dtype}{tuple(o.shape)}'.encode())
-        h.update(values.view(torch.uint8).numpy())
-    elif parts is not None and depth < 12:
-        h.update(f'{len(parts)}('.encode())
-        for part in parts: _feed(h, part, depth + 1)
-    elif isinstance(o, bytes): h.update(o)
-    elif o is None or isinstance(o, _SIMPLE): h.update(repr(o).encode())
-    else:
-        h.update(getattr(o, '__qualname__', type(o).__qualname__).encode())
-        if depth < 4 and not isinstance(o, type) and hasattr(o, '__dict__'):
-            public = {k: v for k,v in vars(o).items() if k[0] != '_' and isinstance(v, _ATTRIBUTES)}
-            _feed(h, public, depth + 1)
-    h.update(b';')
-
-# %% ../nbs/10_runs.ipynb #c011
-def digest(
-    *objects # tensors, modules, dataclasses, functions, numbers, text, and lists or dicts of them
-): # 24 hexadecimal digits
-    "Equal for equal contents, and for all practical purposes only for those"
-    h = hashlib.sha256()
-    for o in objects: _feed(h, o)
-    return h.hexdigest()[:24]
+from .digests import digest
 
 # %% ../nbs/10_runs.ipynb #c017
+def temporary(
+    path # `Path` of a file that is to be written
+): # `Path` beside it
+    "A name that no other process uses, nor another time of writing"
+    return path.with_name(f'{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp')
+
+def clear_leftovers(
+    folder, # `Path`
+    hours=1 # how old they have to be
+):
+    "Delete the temporary files of processes that were killed"
+    for old in [*folder.glob('*.tmp'), *folder.glob('*.tmp.npz')]:
+        with suppress(OSError): # it may be gone by now, or belong to somebody else
+            if time.time() - old.stat().st_mtime > 3600*hours: old.unlink()
+
 def write_whole(
     path, # file to write
     data # bytes, or text
 ):
     "Write a file so that a crash leaves all of it, or what was there before; `OSError` when the disk refuses"
     path = Path(path)
-    tmp = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+    tmp = temporary(path)
     try:
         with open(tmp, 'wb') as f:
             f.write(data.encode() if isinstance(data, str) else data)
@@ -214,11 +168,6 @@ def _stored_settings(run):
     except (ValueError, TypeError): warnings.warn(f'folder: {run} is damaged and is written anew')
     return {}
 
-def _clear_leftovers(folder):
-    "Delete the temporary files of processes that were killed"
-    for old in folder.glob('*.tmp'):
-        if time.time() - old.stat().st_mtime > 3600: old.unlink(missing_ok=True)
-
 # %% ../nbs/10_runs.ipynb #c033
 def open_folder(
     folder, # where a run keeps its pieces; created if need be
@@ -229,7 +178,7 @@ def open_folder(
     run = folder/'run.json'
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _clear_leftovers(folder)
+        clear_leftovers(folder)
         stored = _stored_settings(run)
         if stored and (differ := _differences(stored, settings)):
             raise ValueError(f"folder: {folder} holds the pieces of another run, which differs in "

@@ -27,7 +27,14 @@ def _numpy_state():
 def random_states():
     "The states of all global random generators"
     gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else []
-    return dict(torch=torch.get_rng_state(), gpu=gpu, numpy=_numpy_state(), python=random.getstate())
+    device = torch.cuda.current_device() if gpu else 0
+    return dict(torch=torch.get_rng_state(), gpu=gpu, device=device, numpy=_numpy_state(), python=random.getstate())
+
+def _as_first(states):
+    "The states of the process that stored them, whose GPU stands for whichever one is used here"
+    if not states['gpu']: return states
+    first = states['gpu'][states.get('device', 0)]
+    return states | dict(gpu=[first]*torch.cuda.device_count())
 
 def set_random_states(states):
     "Put them back"
@@ -62,13 +69,30 @@ def _remembering(learn):
     if getattr(learn, 'scaler', None) is not None: parts['scaler'] = learn.scaler
     return parts | {cb.name: cb for cb in learn.cbs if hasattr(type(cb), 'state_dict')}
 
+def _recorded(learn):
+    "What fastai's `Recorder` knows, as something that can be stored; `None` where there is none"
+    if (rec := getattr(learn, 'recorder', None)) is None: return None
+    curves = dict(lrs=torch.tensor(rec.lrs), losses=torch.tensor([float(o) for o in rec.losses]))
+    smooth = dict(val=rec.smooth_loss.val, count=rec.smooth_loss.count)
+    return dict(curves, smooth=smooth, iters=rec.iters, values=rec.values)
+
+def _set_recorded(learn, known):
+    "Put it back"
+    rec = getattr(learn, 'recorder', None)
+    if rec is None or known is None: return
+    rec.lrs, rec.losses = known['lrs'].tolist(), list(known['losses'])
+    rec.iters, rec.values = known['iters'], [L(o) for o in known['values']]
+    rec.smooth_loss.val, rec.smooth_loss.count = known['smooth']['val'], known['smooth']['count']
+
 class _SkipBatches(Callback):
     "Passes over the batches that are done, before anything else is done with them"
     order = -30
     run_valid = False
     def __init__(self, resume): self.resume = resume
     def before_batch(self):
-        if self.resume.goes_on is not None: raise CancelBatchException
+        if self.resume.goes_on is None: return
+        self.learn.yb = () # without labels a batch is not recorded
+        raise CancelBatchException
 
 # %% ../../nbs/train/35_resume.ipynb #r023
 class Resume(Undone):
@@ -82,6 +106,7 @@ class Resume(Undone):
         if not every >= 0: raise ValueError(f'every: expected a number >= 0, got {every}')
         rank = rank_distrib()
         self.file = Path(f'{file}.{rank}' if rank and not shared else file)
+        self.shared = shared
         self.writes = not (shared and rank)
         self.every = every
         self.goes_on = None
@@ -123,8 +148,9 @@ class Resume(Undone):
         if not self.writes: return
         at = dict(at=[self.epoch, iteration], train_iter=self.train_iter, pct_train=self.pct_train)
         drawn = dict(order=self.order_of_images, random=random_states())
+        known = dict(recorded=_recorded(self.learn))
         parts = {name: part.state_dict() for name, part in _remembering(self.learn).items()}
-        save_piece(self.file, _plain(dict(settings=self.settings, parts=parts) | at | drawn))
+        save_piece(self.file, _plain(dict(settings=self.settings, parts=parts) | at | drawn | known))
         self.stored = time.time()
 
     def _put_back(self):
@@ -132,7 +158,8 @@ class Resume(Undone):
         state, self.goes_on = self.goes_on, None
         for name, part in _remembering(self.learn).items(): part.load_state_dict(state['parts'][name])
         for name in ('train_iter', 'pct_train'): setattr(self.learn, name, state[name])
-        set_random_states(state['random'])
+        set_random_states(_as_first(state['random']) if self.shared else state['random'])
+        _set_recorded(self.learn, state.get('recorded'))
         self.undo()
 
     def after_fit(self): self.undo()
