@@ -12,7 +12,7 @@ from conftest import ROOT
 FLOORS = [
     ['program'],
     ['solvers'],
-    ['runs', 'jobs', 'stats', 'tables', 'threat'],
+    ['digests', 'runs', 'jobs', 'stats', 'tables', 'threat'],
     ['barycenter', 'distance', 'marginals'],
     ['layers', 'lowpass'],
     ['files', 'data', 'models', 'checkpoints'],
@@ -28,7 +28,7 @@ FLOORS = [
 SOLVER = (  # torch and what compiles, nothing else
     'program', 'solvers', 'barycenter', 'distance', 'marginals', 'layers', 'lowpass')
 TORCH_ONLY = SOLVER + (  # run where fastai is missing
-    'runs', 'jobs', 'stats', 'tables', 'threat', 'files', 'models', 'checkpoints', 'ball', 'noise',
+    'digests', 'runs', 'jobs', 'stats', 'tables', 'threat', 'files', 'models', 'checkpoints', 'ball', 'noise',
     'smoothing',
     'train.attacks', 'train.geometric', 'train.recipes',
     'evaluate.copies', 'evaluate.chance', 'evaluate.adapt', 'evaluate.autoattack', 'evaluate.backward',

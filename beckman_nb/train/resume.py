@@ -28,7 +28,8 @@ def random_states():
     "The states of all global random generators"
     gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else []
     device = torch.cuda.current_device() if gpu else 0
-    return dict(torch=torch.get_rng_state(), gpu=gpu, device=device, numpy=_numpy_state(), python=random.getstate())
+    own = dict(torch=torch.get_rng_state(), numpy=_numpy_state(), python=random.getstate())
+    return own | dict(gpu=gpu, device=device)
 
 def _as_first(states):
     "The states of the process that stored them, whose GPU stands for whichever one is used here"
