@@ -302,9 +302,13 @@ def disagreements(
     result, # `Robustness`
     network, # its name
     defense # name of the defense
-): # LongTensor of image numbers
+): # LongTensor of image numbers; `ValueError` where one of the two was not reported
     "Images that are right under the oblivious protocol and wrong under the adaptive one"
-    oblivious, adaptive = (result.right[network, defense, p] for p in ('oblivious', 'adaptive'))
+    keys = [(network, defense, p) for p in ('oblivious', 'adaptive')]
+    missing = [p for *who,p in keys if (*who, p) not in result.right]
+    if missing: raise ValueError(f'result: expected oblivious and adaptive answers of {network} behind '
+                                 f'{defense}, got none that are {missing[0]}')
+    oblivious, adaptive = (result.right[k] for k in keys)
     return (oblivious & ~adaptive).nonzero()[:, 0]
 
 def plot_disagreements(
@@ -315,13 +319,13 @@ def plot_disagreements(
     defense=None, # name of the defense; `None`: the first
     names=None, # one text per clean image
     most=2 # lines, at most
-): # `(fig, axs)`; `ValueError` when images were not kept or the protocols agree everywhere
+): # `(fig, axs)`; `ValueError` when images were not kept, or the protocols agree everywhere or are not both there
     "Images on which the protocols disagree: clean, oblivious, adaptive, barycenters, perturbations"
     network, defense = network or result.settings['networks'][0], defense or result.settings['defenses'][0]
     if (network, defense, 'adaptive') not in result.images:
         raise ValueError('result: expected one with images, got none; evaluate with keep_images=True')
-    ends = {p: result.images[network, defense, p] for p in ('oblivious', 'adaptive')}
     idx = disagreements(result, network, defense)
+    ends = {p: result.images[network, defense, p] for p in ('oblivious', 'adaptive')}
     moved = (ends['oblivious'][idx] != x[idx].cpu()).flatten(1).any(1)
     idx = torch.cat([idx[moved], idx[~moved]])[:most] # first those that the oblivious attacker changed at all
     if not len(idx):
