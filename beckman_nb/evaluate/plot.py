@@ -9,8 +9,10 @@ __all__ = ['show_columns', 'plot_barycenters', 'plot_robustness', 'plot_eps', 'p
 # %% ../../nbs/evaluate/40_plot.ipynb #e002
 import matplotlib.pyplot as plt
 import torch
+from .copies import copied
+from ..models import eval_mode
 from ..stats import wilson
-from itertools import cycle
+from itertools import chain, cycle
 from matplotlib.patches import Patch
 from matplotlib.textpath import TextPath
 
@@ -103,6 +105,18 @@ def _label_grid(fig, axs, titles, names):
         ax.set_ylabel(text, fontsize=size)
 
 # %% ../../nbs/evaluate/40_plot.ipynb #c014
+def _home(layer):
+    "Where a layer is: the device of its first parameter or buffer"
+    if not isinstance(layer, torch.nn.Module): return torch.device('cpu')
+    return next((o.device for o in chain(layer.parameters(), layer.buffers())), torch.device('cpu'))
+
+@torch.no_grad()
+def _answer(layer, x, name=None):
+    "What a fresh copy of a layer, or a method of it, makes of images, in evaluation mode"
+    asked = copied(layer)
+    with eval_mode(asked):
+        return (asked if name is None else getattr(asked, name))(x.to(_home(asked)))
+
 def plot_barycenters(
     x, # images (B,C,H,W) in [0,1]
     barycenters, # layer with `.marginals`, or a dict of name to layer; the marginals of the first are shown
@@ -110,9 +124,9 @@ def plot_barycenters(
 ): # `(fig, axs)`
     "Images, their marginals, their barycenters, and what the barycenters changed"
     layers = barycenters if isinstance(barycenters, dict) else {'barycenter': barycenters}
-    with torch.no_grad():
-        marginals = next(iter(layers.values())).marginals(x)
-        found = {k: layer(x) for k,layer in layers.items()}
+    x = x.detach().cpu()
+    marginals = [p.cpu() for p in _answer(next(iter(layers.values())), x, 'marginals')]
+    found = {k: _answer(layer, x).cpu() for k,layer in layers.items()}
     columns = {'image': x} | {f'marginal {i + 1}': p for i,p in enumerate(marginals)} | found
     changed = {f'{k} − image': q - x for k,q in found.items()}
     return show_columns(columns | changed, signed=list(changed), names=names)
@@ -331,7 +345,7 @@ def plot_disagreements(
     if not len(idx):
         raise ValueError('result: expected protocols that disagree, got the same answer on every image')
     clean, oblivious, adaptive = (images[idx].cpu() for images in (x, *ends.values()))
-    with torch.no_grad(): right, wrong = layer(oblivious), layer(adaptive)
+    right, wrong = (_answer(layer, images).cpu() for images in (oblivious, adaptive))
     columns = {'clean': clean, 'oblivious': oblivious, 'defended: right': right,
                'adaptive': adaptive, 'defended: wrong': wrong}
     changed = {'oblivious − clean': oblivious - clean, 'adaptive − clean': adaptive - clean}
