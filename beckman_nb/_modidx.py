@@ -677,6 +677,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
             'beckman_nb.evaluate.rules': { 'beckman_nb.evaluate.rules._beside': ( 'evaluate/rules.html#_beside',
                                                                                   'beckman_nb/evaluate/rules.py'),
                                            'beckman_nb.evaluate.rules._look': ('evaluate/rules.html#_look', 'beckman_nb/evaluate/rules.py'),
+                                           'beckman_nb.evaluate.rules._memory': ( 'evaluate/rules.html#_memory',
+                                                                                  'beckman_nb/evaluate/rules.py'),
                                            'beckman_nb.evaluate.rules._percent': ( 'evaluate/rules.html#_percent',
                                                                                    'beckman_nb/evaluate/rules.py'),
                                            'beckman_nb.evaluate.rules._right_at': ( 'evaluate/rules.html#_right_at',
