@@ -15,17 +15,18 @@ quiet_fastai()
 import math
 import time
 import torch
+import warnings
 from pathlib import Path
 from safetensors import SafetensorError
 from torch import Tensor
 from types import SimpleNamespace
 from .by_name import eval_images, eval_networks, numbers
-from .cli import pick_device, use_threads
+from .cli import device_of_process, use_threads
 from .evaluate.certified import CertificateReport, write_certificates
 from .evaluate.results import fingerprint, versions
 from .noise import FlowNoise
 from .program.inputs import check_chance, check_count, check_size
-from .runs import Deadline, digest, load_piece, OutOfTime, processes, Units
+from .runs import Deadline, digest, OutOfTime, processes, Units
 from .smoothing import certify_images, load_smoothed, Smoothed
 from .solvers.memory import out_of_memory
 from .train.geometric import attack_vote, flow_attack
@@ -76,7 +77,7 @@ def chosen_subject(
         raise ValueError(f'data: expected images of the {known} classes of CIFAR-10, which the network that '
                          f'comes with the package tells apart, got {classes}; name a network of your own')
     noise = chosen_noise(o, list(x.shape[-2:]), stored)
-    device = pick_device(o.device)
+    device = device_of_process(o.device)
     smoothed = Smoothed(net.to(device).eval(), noise.to(device), known)
     try: smoothed.votes(x[0], 1)
     except RuntimeError as e:
@@ -143,11 +144,16 @@ def certify_noises(
         except OutOfTime: break
     return found
 
-def _seconds(folder, n):
-    "How long the certificates of the first `n` images took to compute"
-    pieces = [load_piece(file) for file in folder.glob('*.piece')]
-    took = {piece['key']: piece['seconds'] for piece in pieces}
-    return sum(took.get(f'certify/{start}', 0.) for start in range(0, n, _PIECE))
+def _seconds(folder, found, x):
+    "How long certificates of images took to compute, as far as their pieces can be read back"
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore') # of pieces that cannot: nothing is computed again for this
+        try: units = Units(folder=folder, settings=found.settings, minutes=0)
+        except (ValueError, OSError): return 0.
+        for start in range(0, len(found), _PIECE):
+            try: units(f'certify/{start}', None, x[start:start + _PIECE], start)
+            except OutOfTime: pass
+    return units.saved
 
 # %% ../nbs/92_certify.ipynb #c020
 @torch.no_grad()
@@ -248,7 +254,7 @@ def _certify(o, rank):
     if not found: return say(_NO_TIME)
     attacks = _attacks(o, smoothed, (x, y), len(next(iter(found.values()))), how, state, limit)
     settings = _settings(o, smoothed, noises, (x, y, name), how)
-    seconds = {kind: _seconds(state/kind, len(these)) for kind, these in found.items()}
+    seconds = {kind: _seconds(state/kind, these, x) for kind, these in found.items()}
     report = CertificateReport(found, attacks, settings, seconds)
     files = write_certificates(report, o.output, x)
     say(f'\n{report}\n\nWritten to {o.output}: {", ".join(files)}')

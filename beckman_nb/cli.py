@@ -27,7 +27,7 @@ from .evaluate.forecast import forecast_line
 from .evaluate.protocols import check_protocols
 from .evaluate.report import write_report
 from .evaluate.robustness import robustness
-from .evaluate.sanity import sanity_checks
+from .evaluate.sanity import broken_off, Checks, sanity_checks
 from .evaluate.verdict import headline, verdict
 from .program.inputs import check_count
 from .runs import Deadline, OutOfTime, Units, digest, is_live, processes
@@ -166,28 +166,35 @@ def _checks(res, nets, case, folder, limit, **kwargs):
     s = res.settings
     same = dict(data=s['fingerprint'], versions=s['versions'], device=s['device'])
     print('sanity checks', flush=True)
-    units = Units(folder=folder, settings=same | digests, minutes=limit)
-    try: return sanity_checks(nets, result=res, units=units, **case, **kwargs)
+    try:
+        units = Units(folder=folder, settings=same | digests, minutes=limit)
+        return sanity_checks(nets, result=res, units=units, go_on=True, **case, **kwargs)
     except OutOfTime:
         print('Time was up before the sanity checks were done: the same command again goes on from there.')
+    except Exception as e: # what was computed is worth more than what was not
+        return Checks([dict(broken_off('sanity checks', e), network='all', defense='all')])
+
+def _written(results, folder, settings, case, checks=None):
+    "What was written, and a line of text for each row over several seeds"
+    files, lines = write_report(results[0], folder, settings, checks=checks, **case), []
+    if len(results) > 1:
+        lines, table = _seeds_table(results)
+        (folder/'seeds.csv').write_text(table.csv())
+    return files, lines
 
 def _report(results, folder, settings, case, checks):
     "Report and files"
     res = results[0]
-    files = write_report(res, folder, settings, checks=checks, **case)
+    files, lines = _written(results, folder, settings, case, checks)
     print(f'\n\n{res}\n\n{verdict(res)}\n')
     if checks: print(f'{_objections(checks)}\n')
-    if len(results) > 1:
-        lines, table = _seeds_table(results)
-        (folder/'seeds.csv').write_text(table.csv())
-        print('\n'.join(lines))
+    if lines: print('\n'.join(lines))
     print(f'Written to {folder}: {", ".join(files)}\n')
     print(f'{headline(res)}\nTo read: {files["report.html"]}')
 
 def _objections(checks):
     "How the checks ended, and those that object; the report has all of them"
-    head, *lines = repr(checks).splitlines()
-    return '\n'.join([f'Sanity checks: {head}.', *(o for o in lines if o.split()[0] in ('WARN', 'FAIL'))])
+    return '\n'.join([f'Sanity checks: {checks.summary}.', *checks.lines(checks.alarms)])
 
 # %% ../nbs/90_cli.ipynb #c053
 def _eval(o, rank):
@@ -207,7 +214,9 @@ def _eval(o, rank):
         print(f'{name}: {images}; {networks}; {layers}; state in {state}', flush=True)
         threat = ThreatModel(o.eps, o.norm, o.autoattack, o.quick)
         none = {} if o.nocontrols else None
-        line = forecast_line(nets, case['data'], case['defense'], threat, none, n_of, how['device'] or 'cpu')
+        known = dict(protocols=attacks['protocols'], control_attacks=attacks['control_attacks'])
+        known |= dict(batch_size=o.batch_size, device=how['device'])
+        line = forecast_line(nets, case['data'], case['defense'], threat, none, n_of, **known)
         print(line + (f', for each of {len(seeds)} seeds' if len(seeds) > 1 else ''), flush=True)
     results = eval_seeds(nets, case['data'], case['defense'], seeds, state, limit,
                          block_size=o.block_size, keep_images=True, **attacks, **how)
@@ -219,6 +228,7 @@ def _eval(o, rank):
     settings['classes'] = classes
     settings['seconds'] = round(limit.used(), 1)
     wanted = results[0].complete and not o.nochecks
+    if wanted: _written(results, out, settings, case) # whatever becomes of the checks
     checks = _checks(results[0], nets, case, state/'checks', limit, **how) if wanted else None
     _report(results, out, settings, case, checks)
 

@@ -14,9 +14,11 @@ from .adapt import as_module, as_network
 from .autoattack import Logits, under_attack, warnings_as_flags
 from .backward import exact_gradient
 from .copies import copied
-from .protocols import AROUND, predict_right, QUICK_AROUND
+from .plan import rules_for
+from .protocols import AROUND, predict_right, PROTOCOLS, QUICK_AROUND
 from .robustness import LOOKED_AT
 from ..layers import control_defenses, Defended
+from ..program.inputs import check_count
 from ..runs import duration
 from ..threat import DRAWS, QUICK_DRAWS, QUICK_STEPS, QUICK_TARGETS, ThreatModel
 from ..train.attacks import input_gradient, margin, pgd
@@ -115,11 +117,17 @@ def forecast(
     controls:dict=None, # name to control, in front of the first network; `None`: those of `robustness`
     n_of:dict=None, # name of a defense to the number of its images, where it is not all of them
     device='cpu', # where it will run
+    protocols=PROTOCOLS[1:], # as in `robustness`: 'undefended' alone asks no defense and no control
+    control_attacks=('apgd-ce', 'apgd-t'), # as in `robustness`
+    batch_size:int=None, # as in `robustness`; `ValueError` naming it below 1
 )->float: # seconds, on one process; good to a factor of two
     "How long an evaluation will take, from a few of its images"
+    if batch_size is not None: check_count('batch_size', batch_size)
     x, y = (o[:FEW].to(device) for o in data)
     first, total = next(iter(nets)), 0.
     controls = control_defenses() if controls is None else controls
+    if tuple(protocols) == ('undefended',): defenses, controls = {}, {}
+    rules = rules_for(threat, control_attacks or (), controls, protocols)
     for name,net in nets.items():
         net = as_network(net, x)
         behind = defenses | (controls if name == first else {})
@@ -128,7 +136,8 @@ def forecast(
             model = model.to(device)
             n = min(len(data[0]), (n_of or {}).get(d, len(data[0])))
             with under_attack(model), warnings_as_flags(): # the evaluation will say so itself
-                total += seconds_of(Logits(model), x, y, threat, n, layer is not None)
+                given = x, y, rules.threat_of(name, d), n, layer is not None
+                total += seconds_of(Logits(model, batch_size), *given)
     return total
 
 def forecast_line(

@@ -9,8 +9,10 @@ __all__ = ['show_columns', 'plot_barycenters', 'plot_robustness', 'plot_eps', 'p
 # %% ../../nbs/evaluate/40_plot.ipynb #e002
 import matplotlib.pyplot as plt
 import torch
+from .copies import copied
+from ..models import eval_mode
 from ..stats import wilson
-from itertools import cycle
+from itertools import chain, cycle
 from matplotlib.patches import Patch
 from matplotlib.textpath import TextPath
 
@@ -103,6 +105,18 @@ def _label_grid(fig, axs, titles, names):
         ax.set_ylabel(text, fontsize=size)
 
 # %% ../../nbs/evaluate/40_plot.ipynb #c014
+def _home(layer):
+    "Where a layer is: the device of its first parameter or buffer"
+    if not isinstance(layer, torch.nn.Module): return torch.device('cpu')
+    return next((o.device for o in chain(layer.parameters(), layer.buffers())), torch.device('cpu'))
+
+@torch.no_grad()
+def _answer(layer, x, name=None):
+    "What a fresh copy of a layer, or a method of it, makes of images, in evaluation mode"
+    asked = copied(layer)
+    with eval_mode(asked):
+        return (asked if name is None else getattr(asked, name))(x.to(_home(asked)))
+
 def plot_barycenters(
     x, # images (B,C,H,W) in [0,1]
     barycenters, # layer with `.marginals`, or a dict of name to layer; the marginals of the first are shown
@@ -110,9 +124,9 @@ def plot_barycenters(
 ): # `(fig, axs)`
     "Images, their marginals, their barycenters, and what the barycenters changed"
     layers = barycenters if isinstance(barycenters, dict) else {'barycenter': barycenters}
-    with torch.no_grad():
-        marginals = next(iter(layers.values())).marginals(x)
-        found = {k: layer(x) for k,layer in layers.items()}
+    x = x.detach().cpu()
+    marginals = [p.cpu() for p in _answer(next(iter(layers.values())), x, 'marginals')]
+    found = {k: _answer(layer, x).cpu() for k,layer in layers.items()}
     columns = {'image': x} | {f'marginal {i + 1}': p for i,p in enumerate(marginals)} | found
     changed = {f'{k} − image': q - x for k,q in found.items()}
     return show_columns(columns | changed, signed=list(changed), names=names)
@@ -302,9 +316,13 @@ def disagreements(
     result, # `Robustness`
     network, # its name
     defense # name of the defense
-): # LongTensor of image numbers
+): # LongTensor of image numbers; `ValueError` where one of the two was not reported
     "Images that are right under the oblivious protocol and wrong under the adaptive one"
-    oblivious, adaptive = (result.right[network, defense, p] for p in ('oblivious', 'adaptive'))
+    keys = [(network, defense, p) for p in ('oblivious', 'adaptive')]
+    missing = [p for *who,p in keys if (*who, p) not in result.right]
+    if missing: raise ValueError(f'result: expected oblivious and adaptive answers of {network} behind '
+                                 f'{defense}, got none that are {missing[0]}')
+    oblivious, adaptive = (result.right[k] for k in keys)
     return (oblivious & ~adaptive).nonzero()[:, 0]
 
 def plot_disagreements(
@@ -315,19 +333,19 @@ def plot_disagreements(
     defense=None, # name of the defense; `None`: the first
     names=None, # one text per clean image
     most=2 # lines, at most
-): # `(fig, axs)`; `ValueError` when images were not kept or the protocols agree everywhere
+): # `(fig, axs)`; `ValueError` when images were not kept, or the protocols agree everywhere or are not both there
     "Images on which the protocols disagree: clean, oblivious, adaptive, barycenters, perturbations"
     network, defense = network or result.settings['networks'][0], defense or result.settings['defenses'][0]
     if (network, defense, 'adaptive') not in result.images:
         raise ValueError('result: expected one with images, got none; evaluate with keep_images=True')
-    ends = {p: result.images[network, defense, p] for p in ('oblivious', 'adaptive')}
     idx = disagreements(result, network, defense)
+    ends = {p: result.images[network, defense, p] for p in ('oblivious', 'adaptive')}
     moved = (ends['oblivious'][idx] != x[idx].cpu()).flatten(1).any(1)
     idx = torch.cat([idx[moved], idx[~moved]])[:most] # first those that the oblivious attacker changed at all
     if not len(idx):
         raise ValueError('result: expected protocols that disagree, got the same answer on every image')
     clean, oblivious, adaptive = (images[idx].cpu() for images in (x, *ends.values()))
-    with torch.no_grad(): right, wrong = layer(oblivious), layer(adaptive)
+    right, wrong = (_answer(layer, images).cpu() for images in (oblivious, adaptive))
     columns = {'clean': clean, 'oblivious': oblivious, 'defended: right': right,
                'adaptive': adaptive, 'defended: wrong': wrong}
     changed = {'oblivious − clean': oblivious - clean, 'adaptive − clean': adaptive - clean}

@@ -223,7 +223,8 @@ def _first_disagreement(result, defense):
     layers = defense if isinstance(defense, dict) else dict.fromkeys(s['defenses'][:1], defense)
     for name,layer in layers.items():
         key = (s['networks'][0], name)
-        if layer is None or (*key, 'adaptive') not in result.images: continue
+        ends = [(*key, p) for p in ('oblivious', 'adaptive')]
+        if layer is None or any(end not in result.images for end in ends): continue
         if len(disagreements(result, *key)): return *key, layer
 
 def _pictures(result, control, data, defense):

@@ -101,7 +101,7 @@ class Robustness:
     )->dict: # `KeyError` naming what there is
         "One row"
         key = (network, defense, protocol)
-        found = [r for r in self.rows if (r['network'], r['defense'], r['protocol']) == key]
+        found = [r for r in self.rows if _about(r) == key]
         if not found: raise self._no_row(key)
         return found[0]
 
@@ -129,7 +129,7 @@ class Robustness:
         return (network, defense) in failed
 
     def __add__(self, other):
-        "Rows of two evaluations of the same images, side by side"
+        "Rows of two evaluations of the same images, side by side, and each of them once"
         mine, others = self.settings, other.settings
         differ = [k for k in ('n', 'eps', 'norm', 'fingerprint') if mine.get(k) != others.get(k)]
         if differ: raise ValueError(
@@ -139,10 +139,28 @@ class Robustness:
             settings[k] = list(dict.fromkeys(mine.get(k, []) + others.get(k, [])))
         settings['digests'] = mine.get('digests', {}) | others.get('digests', {})
         labels = other.labels if self.labels is None else self.labels
-        flags = self.flags + other.flags
-        return Robustness(self.rows + other.rows, self.right | other.right, flags, settings,
-                          self.images | other.images, self.answers | other.answers, labels,
-                          self.broke | other.broke)
+        rows = self.rows + _new_rows(self, other)
+        flags = self.flags + [f for f in other.flags if f not in self.flags]
+        parts = ('right', 'images', 'answers', 'broke')
+        both = {k: _first_wins(getattr(self, k), getattr(other, k)) for k in parts}
+        return Robustness(rows, flags=flags, settings=settings, labels=labels, **both)
+
+def _first_wins(a, b): return a | {k: v for k,v in b.items() if k not in a}
+
+def _about(row): return row['network'], row['defense'], row['protocol']
+
+def _new_rows(one, other):
+    "The rows of another evaluation that this one does not have; `ValueError` where the two contradict each other"
+    mine = {_about(r): r for r in one.rows}
+    def same(r):
+        key = _about(r)
+        return r.get('budget') == mine[key].get('budget') and torch.equal(one.right[key], other.right[key])
+    differ = [_about(r) for r in other.rows if _about(r) in mine and not same(r)]
+    ours, theirs = (o.settings.get('digests', {}) for o in (one, other))
+    differ += [k for k in ours if k in theirs and ours[k] != theirs[k]]
+    if differ: raise ValueError(
+        f"other: expected the same answers, or other networks, got another evaluation of {differ[0]}")
+    return [r for r in other.rows if _about(r) not in mine]
 
 # %% ../../nbs/evaluate/15_results.ipynb #c105
 def _in_percent(found): return percent(*(found[k] for k in ('accuracy', 'lo', 'hi')))
@@ -150,14 +168,14 @@ def _in_percent(found): return percent(*(found[k] for k in ('accuracy', 'lo', 'h
 @patch
 def table(self:Robustness)->Table: # a list of lists of text, the first one the header
     "Accuracies in percent with their 95% intervals, one line per network and defense"
-    cells = {(r['network'], r['defense'], r['protocol']): _in_percent(r) for r in self.rows}
+    cells = {_about(r): _in_percent(r) for r in self.rows}
     shown = [p for p in PROTOCOLS if any(p == k[2] for k in cells)]
     lines = [['network', 'defense', 'n', *shown]]
     for net,defense in dict.fromkeys(k[:2] for k in cells):
         n = self.row(net, defense, 'clean')['n']
-        if 'undefended' in shown and defense != 'none':
-            same_images = self.right[net, 'none', 'undefended'][:n]
-            cells[net, defense, 'undefended'] = _in_percent(accuracy(same_images))
+        alone = self.right.get((net, 'none', 'undefended')) # some evaluations do not ask for it
+        if alone is not None and defense != 'none':
+            cells[net, defense, 'undefended'] = _in_percent(accuracy(alone[:n]))
         lines.append([net, defense, n, *(cells.get((net, defense, p)) for p in shown)])
     return Table(lines)
 

@@ -70,13 +70,21 @@ def one_step_check(
     return challenge(s, 'one-step', 'Single steps from the clean image', before, before & after)
 
 # %% ../../nbs/evaluate/26_rules.ipynb #c046
+def _through(s, x):
+    "The subject with its defense passed straight through; `None` where that is not possible"
+    if s.layer is None or not keeps_shape(s.layer, x): return None
+    return Logits(copied(Defended(StraightThrough(s.layer), s.bare.model.model)), s.model.batch_size)
+
 def straight_through_check(
     s # `Subject` with a defense
 ): # list of one entry; empty for a bare network
     "Ignoring the defense in the backward pass is not better than its exact gradient"
     if s.layer is None: return []
-    before, net = s.attack('reference')['alive'], s.bare.model.model
-    through = Logits(copied(Defended(StraightThrough(s.layer), net)), s.model.batch_size)
+    through = _through(s, s.x)
+    if through is None:
+        text = 'the defense changes the size of its images, so its backward pass cannot be skipped'
+        return [checked('straight-through', 'note', text)]
+    before = s.attack('reference')['alive']
     after = s.attack('straight-through', before, model=through)['alive']
     return challenge(s, 'straight-through', 'Gradients that skip the defense', before, after)
 
@@ -277,10 +285,10 @@ def autoattack_check(
     return found or [checked('AutoAttack', 'pass', NOTHING_SAID)]
 
 # %% ../../nbs/evaluate/26_rules.ipynb #e251
-def _through(s, x):
-    "The subject with its defense passed straight through; `None` where that is not possible"
-    if s.layer is None or not keeps_shape(s.layer, x): return None
-    return Logits(copied(Defended(StraightThrough(s.layer), s.bare.model.model)), s.model.batch_size)
+def _memory(s, x, near):
+    "Whether the subject remembers: a copy that was asked, beside copies of what nobody has asked before"
+    judge = s.judge if isinstance(s.judge, Fresh) else Fresh(s.model)
+    return memory_finding(copied(judge.kept[0]), judge, x, near)
 
 def slopes_check(
     s, # `Subject`
@@ -296,7 +304,7 @@ def slopes_check(
         return gradient_findings(mean, x, ends, y, s.threat)
     found = gradient_findings(s.model, x, ends, y, s.threat, _through(s, x))
     half = (x + ends)/2
-    return [*found, mode_finding(s.model, half), memory_finding(copied(s.model), Fresh(s.model), x, half)]
+    return [*found, mode_finding(s.model, half), _memory(s, x, half)]
 
 # %% ../../nbs/evaluate/26_rules.ipynb #e237
 CHECKS = (eps_check, steps_check, restarts_check, blackbox_check, one_step_check, straight_through_check,

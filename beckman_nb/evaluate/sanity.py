@@ -19,6 +19,7 @@ from .results import fingerprint
 from .rules import CHECKS, high_budget_check, perturbation_check
 from .subject import at_once, Subject
 from ..layers import Defended
+from ..runs import OutOfTime
 from ..tables import Table
 from ..threat import DRAWS, QUICK_DRAWS, ThreatModel
 
@@ -36,11 +37,21 @@ class Checks(list):
         "What should worry a reader"
         return [o for o in self if o['status'] in ('warn', 'fail')]
 
-    def __repr__(self):
-        head = ', '.join(f'{self.count(k)} {k}ed' for k in ('pass', 'warn', 'fail'))
+    @property
+    def summary(self): # text such as '12 passed, 1 warned, 0 failed'
+        "How all of them ended"
+        return ', '.join(f'{self.count(k)} {k}ed' for k in ('pass', 'warn', 'fail'))
+
+    def lines(self,
+        entries=None # some of them; `None`: all
+    ): # list of text
+        "One line per entry, whatever lines its message has"
         def line(o):
-            return f"{o['status'].upper():>5}  {o['network']}, {o['defense']}: {o['check']}: {o['message']}"
-        return '\n'.join([head, *map(line, self)])
+            said = ' '.join(str(o['message']).split())
+            return f"{o['status'].upper():>5}  {o['network']}, {o['defense']}: {o['check']}: {said}"
+        return [line(o) for o in (self if entries is None else entries)]
+
+    def __repr__(self): return '\n'.join([self.summary, *self.lines()])
 
     def _repr_markdown_(self):
         def bold(status): return status if status == 'pass' else f'**{status}**'
@@ -77,28 +88,41 @@ def _cut(s, n):
     bare = s.bare and _cut(s.bare, n)
     return replace(s, x=s.x[:n], y=s.y[:n], bare=bare, done={})
 
+def broken_off(
+    name, # of the check
+    error # what it raised
+): # entry of `checked`
+    "What is said of a check that could not be finished"
+    said = ' '.join(f'{type(error).__name__}: {error}'.split())
+    return checked(name, 'warn', f'could not be finished, so nothing is known from it ({said})')
+
 def run_checks(
     s, # `Subject`
     result=None, # `Robustness` with rows of this network and defense
-    quick=False # a small budget also for the challenger of `result`
+    quick=False, # a small budget also for the challenger of `result`
+    go_on=False # record a check that raises, and go on with the next one
 ): # list of entries that name network and defense
     "All checks of one network or composition"
     key = (s.network, s.defense)
     rows = [r for r in result.rows if (r['network'], r['defense']) == key] if result else []
     with warnings_as_flags() as said:
-        found = _asked(s, rows)
+        found = []
+        for check in CHECKS:
+            found += _said(check, go_on, s, *([rows] if check is perturbation_check else []))
         right = result.right.get((*key, 'adaptive')) if result else None
         if right is not None:
             how = dict(steps=2*s.effort.steps, restarts=1, targets=s.effort.targets) if quick else {}
             how['quick'] = any(r['quick'] for r in rows)
-            found += high_budget_check(_cut(s, len(right)), right[:len(s.x)], **how)
+            found += _said(high_budget_check, go_on, _cut(s, len(right)), right[:len(s.x)], **how)
     return [_with_owner(e, s) for e in found + [checked(**o) for o in once(said)]]
 
-def _asked(s, rows):
-    "What the checks say that need no result"
-    found = []
-    for check in CHECKS: found += check(s, rows) if check is perturbation_check else check(s)
-    return found
+def _said(check, go_on, *args, **kwargs):
+    "What a check says; if the others are to go on, a warning in place of an exception"
+    try: return check(*args, **kwargs)
+    except OutOfTime: raise
+    except Exception as e:
+        if not go_on: raise
+        return [broken_off(check.__name__.removesuffix('_check').replace('_', ' '), e)]
 
 def _with_owner(entry, s):
     "An entry that says which network and defense it is about"
@@ -106,29 +130,47 @@ def _with_owner(entry, s):
     return dict(first, network=s.network, defense=s.defense, values=entry['values'])
 
 # %% ../../nbs/evaluate/30_sanity.ipynb #c081
+def _in_question(data, n, done):
+    "Images, labels, and their places among the images of an evaluation with the settings `done`"
+    total = done.get('n_asked', done.get('n'))
+    images = as_data(data, total or n)
+    if done.get('fingerprint') not in (None, fingerprint(*check_data(images, total))):
+        raise ValueError('result: belongs to other images than `data`')
+    if total and not isinstance(data, (tuple, list)):
+        k = len(images[0])
+        at = torch.arange(min(n, k))*k//min(n, k)
+        images = tuple(o[at] for o in images)
+        return *check_data(images), at
+    x, y = check_data(images, n)
+    return x, y, torch.arange(len(x))
+
+def _for_those(result, at):
+    "The result of an evaluation, for those of its images at places in ascending order"
+    return result and replace(result, right={k: v[at[at < len(v)]] for k,v in result.right.items()})
+
 def sanity_checks(
     model, # network from images in [0,1] to logits, or a dict of name to network
-    data, # `(images, labels)`: (n,C,H,W) in [0,1] and class numbers (n,)
+    data, # `(images, labels)`: (n,C,H,W) in [0,1] and class numbers (n,); or a loader, as in `robustness`
     defense=None, # module from images to images, or a dict of name to module
     result=None, # `Robustness` of the same images, to be checked as well; `ValueError` when they are others
     eps=None, # radius of the perturbation; `None`: that of `result`, or 8/255
     norm=None, # 'Linf', 'L2' or 'L1'; `None`: that of `result`, or 'Linf'
     version='standard', # AutoAttack's version; random models get 'rand' whatever it says
     seed=0, # of every random start
-    n=100, # use the first `n` images; half of them with `quick`
+    n=100, # use the first `n` images, of a loader evenly spaced ones; half as many with `quick`
     n_of=None, # dict of defense to a smaller number of images, for slow ones
     quick=False, # fewer steps, queries and images, for demonstrations
     units=None, # runs the pieces: `units(key, f, *args)`; `None`: one after the other, without storing them
     batch_size=None, # most images in memory at once
     device=None, # where to run; `None`: where the first network is
-    name='model' # what to call a single network
+    name='model', # what to call a single network
+    go_on=False # record a check that raises as a warning, and go on with the next one
 ): # `Checks`, a list of dicts `check, status, message, network, defense, values`
     "Everything that must hold for an honest attack, asked of a network and of each defense in front of it"
-    x, y = check_data(as_data(data, n), n//2 if quick else n)
-    nets, defenses = invited(model, defense, name, x)
     done = result.settings if result else {}
-    if result and done.get('fingerprint') not in (None, fingerprint(*check_data(data, done['n']))):
-        raise ValueError('result: belongs to other images than `data`')
+    x, y, at = _in_question(data, n//2 if quick else n, done)
+    result = _for_those(result, at)
+    nets, defenses = invited(model, defense, name, x)
     eps = done.get('eps', 8/255) if eps is None else eps
     threat = ThreatModel(eps, norm or done.get('norm', 'Linf'), version, False, seed)
     device = torch.device(device or next((p.device for p in next(iter(nets.values())).parameters()), 'cpu'))
@@ -136,5 +178,5 @@ def sanity_checks(
     found = Checks()
     with under_attack(*[m.to(device) for m in (*nets.values(), *defenses.values())]):
         for s in _subjects(nets, defenses, batch_size, x=x.to(device), y=y.to(device), **how):
-            found += run_checks(_cut(s, (n_of or {}).get(s.defense, len(x))), result, quick)
+            found += run_checks(_cut(s, (n_of or {}).get(s.defense, len(x))), result, quick, go_on)
     return found

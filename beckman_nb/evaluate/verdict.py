@@ -46,7 +46,8 @@ def _gap(result, network, defense):
 def _shift(result):
     "What the published protocol thinks of a control that defends nothing"
     s, name = result.settings, result.settings['networks'][0]
-    shifts = [c for c in s['controls'] if 'shift' in c and (name, c, 'adaptive') in result.right]
+    def both(c): return all((name, c, p) in result.right for p in ('oblivious', 'adaptive'))
+    shifts = [c for c in s['controls'] if 'shift' in c and both(c)]
     if not shifts: return ''
     bare = _pc(result.row(name, 'none', 'adaptive'))
     o, a = (_pc(result.row(name, shifts[0], p)) for p in ('oblivious', 'adaptive'))
