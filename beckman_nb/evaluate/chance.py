@@ -39,3 +39,21 @@ def checked(
 ): # dict of `check`, `status`, `message`, `values`
     "What a check found"
     return dict(check=check, status=status, message=message, values=values)
+
+# %% ../../nbs/evaluate/03_chance.ipynb #c031
+CHALLENGERS = dict(around='the mean gradient around each image', others='images made for the others',
+                   inside='other backward passes inside the network') # and what a sentence calls them
+
+def challenged(
+    extra, # dict of name of a challenger to the images that only it breaks
+    broken, # images broken in all
+    n # images attacked
+): # list of `checked`, one for each challenger that does better than luck explains
+    "Whether attacks that should add nothing broke more than that"
+    found = []
+    for name,k in extra.items():
+        status = added(k, broken - k, n)
+        if status == 'pass': continue
+        text = f'{CHALLENGERS[name]}: {k} of {n} images fall, which the attacks that know better left standing'
+        found.append(checked(name, status, text, extra=k, broken=broken, n=n))
+    return found

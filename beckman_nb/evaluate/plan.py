@@ -99,6 +99,12 @@ class Lineup:
         twice = sorted(self.defenses.keys() & self.controls.keys())
         if twice: raise ValueError(f'defense, controls: expected different names, got {twice} in both')
 
+    def check_known(self, n_of):
+        "Raise a `ValueError` for a number of images of a defense that there is none of"
+        known = [*self.defenses, *self.controls]
+        if lost := sorted(set(n_of) - set(known)):
+            raise ValueError(f'n_of: expected names of defenses or controls, {known}, got {lost}')
+
     def behind(self, net):
         "What stands in front of one network, by name"
         if not self.defended: return {}

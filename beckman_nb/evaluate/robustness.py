@@ -14,13 +14,14 @@ from .adapt import as_data, as_network
 from .autoattack import autoattack_checks, gradient_check, make_flag, once
 from .autoattack import under_attack, warnings_as_flags
 from .backward import hidden_parts, keeps_shape
-from .chance import added
+from .chance import challenged
 from .copies import copied, why_not_copied
 from .plan import check_data, Images, invited, Lineup, named, Plan, rules_for
 from .protocols import Block, check_protocols, defended_block, is_random, MeanOfDraws
 from .protocols import network_block, predict_right, right_on, surrogate_block
 from .results import answers_to, broken_by, fingerprint, make_row, Robustness, versions
 from .trust import batch_finding, gradient_findings, memory_finding, mode_finding
+from .trust import range_finding
 from ..layers import control_defenses, Defended
 from ..runs import digest, exchange, OutOfTime, ranks, Units
 from ..threat import DRAWS, QUICK_DRAWS, QUICK_TARGETS, ThreatModel
@@ -111,7 +112,10 @@ def _trusted(plan, net, defense, ends):
             through = _asked(block, plan.lineup.through(net, defense))
         found = gradient_findings(_asked(block, whole), x, ends, y, block.threat, through)
         found += _answers(block, whole, x, (x + ends)/2)
-    return [{k: o[k] for k in ('check', 'status', 'message')} for o in found if o['status'] != 'pass']
+        if defense != 'none': found.append(range_finding(plan.lineup.behind(net)[defense], x))
+    return [_said(o) for o in found if o['status'] != 'pass']
+
+def _said(found): return {k: found[k] for k in ('check', 'status', 'message')}
 
 def _asked(block, whole):
     "A copy of a model to ask; of a random one the mean of a few draws, which are the same each time"
@@ -125,44 +129,20 @@ def _answers(block, whole, x, near):
     return [mode_finding(one.model, near), batch_finding(one.model, block.x),
             memory_finding(two.model, one.judge, x, near)]
 
-# %% ../../nbs/evaluate/20_robustness.ipynb #r124
-CHALLENGERS = dict(around='the mean gradient around each image', others='images made for the others',
-                   inside='other backward passes inside the network') # and what a sentence calls them
-
-def _challenged(whole):
-    "Whether attacks that should add nothing broke more than luck explains"
-    n, broken = len(whole['clean']), int((whole['clean'] & ~whole['adaptive']).sum())
-    flags = []
-    for name,k in whole['extra'].items():
-        status = added(k, broken - k, n)
-        if status == 'pass': continue
-        flags.append(make_flag(f'{CHALLENGERS[name]}: {k} of {n} images fall, '
-                               'which the attacks that know better left standing', status, name))
-    return flags
-
 # %% ../../nbs/evaluate/20_robustness.ipynb #r126
-LARGEST = 10. # what no image in [0,1] reaches, also after its mean was taken off and its deviation divided out
-
-def _like_bytes(plan, net, defense):
-    "Whether a defense returns values up to 255, where the network gets images in [0,1]"
-    if defense == 'none': return []
-    asked = copied(plan.lineup.behind(net)[defense])
-    with torch.no_grad(): most = asked(plan.images.first(LOOKED_AT)[0]).abs().max().item()
-    if most <= LARGEST: return []
-    return [make_flag(f'it returns values up to {most:.0f}, as bytes have them; '
-                      'the network got images in [0,1] before', check='range')]
-
 def _flags(plan, net, defense, whole, ends):
     "Everything that should make a reader of one network and defense suspicious"
     n, trust = len(whole['clean']), []
     with warnings_as_flags() as said:
         flags = _looked_at(plan, net, defense, n)
-        if 'adaptive' in whole: trust = _trusted(plan, net, defense, ends) + _challenged(whole)
+        if 'adaptive' in whole:
+            broken = int((whole['clean'] & ~whole['adaptive']).sum())
+            trust = _trusted(plan, net, defense, ends)
+            trust += [_said(o) for o in challenged(whole['extra'], broken, n)]
     if plan.rules.draws(net, defense): flags.append(make_flag(
         'it answers differently when it is asked again: attacked by EOT, '
         f'and judged by its mean logits over {DRAWS} draws', check='random'))
     flags += once(whole['flags'] + said) + _better_without_gradient(whole['left'], n) + _misled(whole) + trust
-    flags += _like_bytes(plan, net, defense)
     kept = why_not_copied(plan.lineup.composed(net, defense))
     if kept: flags.append(make_flag(kept, check='judge'))
     return [dict(network=net, defense=defense, **f) for f in flags]
@@ -377,7 +357,7 @@ def robustness(
     near = getattr(data[0], 'device', 'cpu') if device is None else torch.device(device)
     lineup = _invite(model, defense, controls, name, protocols != ('undefended',), x[:2].to(near), surrogates)
     device = torch.device(device or _home(lineup, near))
-    _check_known(n_of, lineup)
+    lineup.check_known(n_of or {})
     only, on_controls = (_some(names, what) for names, what in (
         (attacks, 'attacks'), (control_attacks, 'control_attacks')))
     threat = ThreatModel(eps, norm, version, quick, seed, only)
@@ -414,9 +394,3 @@ def _home(lineup, near):
     "Where the first network is, or the images where nothing says where that is"
     net = next(iter(lineup.nets.values()))
     return next((p.device for p in net.parameters()), near)
-
-def _check_known(n_of, lineup):
-    "Raise a `ValueError` for a number of images of a defense that there is none of"
-    known = [*lineup.defenses, *lineup.controls]
-    if lost := sorted(set(n_of or {}) - set(known)):
-        raise ValueError(f'n_of: expected names of defenses or controls, {known}, got {lost}')

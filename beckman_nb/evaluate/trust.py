@@ -10,7 +10,7 @@ import torch
 from dataclasses import dataclass
 from torch import nn
 from .chance import checked, LEVEL, more_often
-from .copies import answers_apart, SAME
+from .copies import answers_apart, copied, SAME
 from ..threat import ThreatModel
 from ..train.attacks import input_gradient, margin
 
@@ -216,3 +216,16 @@ def gradient_findings(
     better = '; the one that is passed straight through does what it says'
     def milder(o): return dict(o, status='warn', message=o['message'] + better)
     return [milder(o) if o['status'] == 'fail' else o for o in found]
+
+# %% ../../nbs/evaluate/09_trust.ipynb #c061
+LARGEST = 10. # what no image in [0,1] reaches, normalised or not
+
+def range_finding(
+    defense, # module from images to images; a copy of it is asked
+    x # images (B,C,H,W) in [0,1]
+): # an entry of `checked`
+    "Whether a defense returns values up to 255"
+    with torch.no_grad(): most = copied(defense)(x).abs().max().item()
+    status = 'pass' if most <= LARGEST else 'warn'
+    return checked('range', status, f'it returns values up to {most:.0f}, where the network got images in [0,1]',
+                   largest=most)

@@ -81,7 +81,7 @@ class BeckmanMonitor(Columns):
         self.found = self._certificate(self.xb[0].as_subclass(Tensor)[:self.n])
 
     def after_batch(self):
-        if not self.training: return
+        if not self.training or not len(self.yb): return # none in a batch that a resumed run passes over
         self.total += self.watch.now() - self.started
         self.batches += 1
 
