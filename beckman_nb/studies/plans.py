@@ -42,11 +42,12 @@ def stored(
     return _translated(json.loads((folder/f'{name}.json').read_text(encoding='utf-8')))
 
 # %% ../../nbs/studies/00_plans.ipynb #e107
-_KEPT = {'cifar10': ('control', 'adversarial', 'pose'), 'cifar100': ('base',)}
+_KEPT = {'cifar10': ('control', 'adversarial', 'pose'), 'cifar100': ('base',),
+         'tiny-imagenet': ('base',)}
 
 def research_weights(
-    network, # 'control', 'adversarial' or 'pose' for CIFAR-10, 'base' for CIFAR-100
-    data='cifar10', # what it was trained on: 'cifar10' or 'cifar100'
+    network, # 'control', 'adversarial' or 'pose' for CIFAR-10, 'base' for CIFAR-100 and Tiny ImageNet
+    data='cifar10', # what it was trained on: 'cifar10', 'cifar100' or 'tiny-imagenet'
 )->Path: # the `.safetensors` file of a `small_cnn`, for `load_checkpoint`; `FileNotFoundError` where only the wheel is installed
     "A `small_cnn` that the studies trained"
     if data not in _KEPT: raise ValueError(f"data: expected one of {sorted(_KEPT)}, got {data!r}")
