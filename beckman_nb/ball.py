@@ -63,7 +63,7 @@ def atom_norms(
 ) -> dict: # largest norms of atoms: 'edge' (between neighbours), 'euclid', 'l21', and 'create' (of one unit of grey value)
     "How far a budget of one reaches in the norm of K, exactly, for every kind of atom"
     moved = weights.clone()
-    moved[0, 0] = 0. # a difference of two pixels has no mean, whose weight may be so large that nothing else is left
+    moved[0, 0] = 0. # a difference of two pixels has no mean, whose weight may drown all others
     kernel = PairKernel(moved)
     down, right, both = arrow_grams(kernel, size, pad)
     larger = (down + right)/2 + ((down - right).square()/4 + both.square()).sqrt()

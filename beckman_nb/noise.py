@@ -33,9 +33,10 @@ def _check_noise(sigma, create, spectrum, step):
 
 def _check_band(band):
     "The same for what the noise has to protect: without anything to move, no radius is finite"
-    if math.prod(band.size) == 1: raise ValueError(f'size: expected images of more than one pixel, got {band.size}')
+    size, cut = band.size, band.cut
+    if math.prod(size) == 1: raise ValueError(f'size: expected images of more than one pixel, got {size}')
     if band.kept.flatten()[1:].any(): return
-    raise ValueError(f'cut: expected a band of more modes than the mean, got {band.cut} for images of {band.size}')
+    raise ValueError(f'cut: expected a band of more modes than the mean, got {cut} for images of {size}')
 
 # %% ../nbs/34_noise.ipynb #c011
 class FlowNoise(nn.Module):

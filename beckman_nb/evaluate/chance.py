@@ -54,6 +54,7 @@ def challenged(
     for name,k in extra.items():
         status = added(k, broken - k, n)
         if status == 'pass': continue
-        text = f'{CHALLENGERS[name]}: {k} of {n} images fall, which the attacks that know better left standing'
+        who = CHALLENGERS[name]
+        text = f'{who}: {k} of {n} images fall, which the attacks that know better left standing'
         found.append(checked(name, status, text, extra=k, broken=broken, n=n))
     return found

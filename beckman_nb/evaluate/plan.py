@@ -30,7 +30,7 @@ def check_data(
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise ValueError(f"data: expected a pair (images, labels), got {type(data).__name__}")
     if n is not None and n < 1: raise ValueError(f"n: expected at least 1, got {n}")
-    x, y = (torch.as_tensor(o).as_subclass(Tensor)[:n].detach().cpu() for o in data) # also of fastai's tensors
+    x, y = (torch.as_tensor(o).as_subclass(Tensor)[:n].detach().cpu() for o in data) # also fastai's
     if x.ndim != 4 or y.ndim != 1 or len(x) != len(y) or not len(x): raise ValueError(
         "data: expected images (n,C,H,W) and labels (n,), n > 0, "
         f"got {tuple(x.shape)} and {tuple(y.shape)}")

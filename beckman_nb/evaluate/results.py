@@ -150,7 +150,7 @@ def _first_wins(a, b): return a | {k: v for k,v in b.items() if k not in a}
 def _about(row): return row['network'], row['defense'], row['protocol']
 
 def _new_rows(one, other):
-    "The rows of another evaluation that this one does not have; `ValueError` where the two contradict each other"
+    "The rows of another evaluation that this one does not have; `ValueError` where the two disagree"
     mine = {_about(r): r for r in one.rows}
     def same(r):
         key = _about(r)

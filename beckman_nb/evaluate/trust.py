@@ -227,5 +227,5 @@ def range_finding(
     "Whether a defense returns values up to 255"
     with torch.no_grad(): most = copied(defense)(x).abs().max().item()
     status = 'pass' if most <= LARGEST else 'warn'
-    return checked('range', status, f'it returns values up to {most:.0f}, where the network got images in [0,1]',
-                   largest=most)
+    text = f'it returns values up to {most:.0f}, where the network got images in [0,1]'
+    return checked('range', status, text, largest=most)

@@ -73,7 +73,7 @@ def front_lines(): # list of three sentences, in Markdown
     mean, lo, hi, networks, images = certified_share()
     return [
         f'The published layer, **untrained**, adds {in_points(layer)} by the published protocol, '
-        f'a one-pixel shift {brief(shift)}; against an attacker who knows the layer it is {brief(known)}.',
+        f'a one-pixel shift {brief(shift)}; against an attacker who knows it {brief(known)}.',
         f'One epoch on barycenters, behind the layer, against one of adversarial training, {seeds} seeds: '
         f"{in_points(epoch_change(study, 'oblivious'))} by the published protocol, "
         f"{brief(epoch_change(study, 'adaptive'))} against an informed attacker.",
