@@ -184,7 +184,8 @@ def _layout(path):
     found = [n for n in files if n == _annotations or n.endswith('/' + _annotations)]
     if not found:
         raise ValueError(f'{path}: expected a folder train and one of test, val or valid, with a folder of '
-                         f'images per class in each, or Tiny ImageNet in the official layout, got no {_annotations}')
+                         'images per class in each, or Tiny ImageNet in the official layout, got no '
+                         f'{_annotations}')
     top = found[0].removesuffix(_annotations)
     return {n.removeprefix(top): file for n, file in files.items() if n.startswith(top)}
 
