@@ -29,8 +29,8 @@ def _held(f):
     return f.__defaults__, f.__kwdefaults__, [cell.cell_contents for cell in cells]
 
 # %% ../nbs/08_digest.ipynb #d011
-_LIBRARIES = {*sys.stdlib_module_names, 'PIL', 'fastai', 'fastcore', 'matplotlib', 'numba', 'numpy', 'scipy',
-              'sklearn', 'torch', 'torchvision', 'triton'}
+_LIBRARIES = {*sys.stdlib_module_names, 'beckman_nb', 'PIL', 'fastai', 'fastcore', 'matplotlib', 'numba',
+              'numpy', 'scipy', 'sklearn', 'torch', 'torchvision', 'triton'}
 _FILLS = {'add', 'append', 'clear', 'discard', 'extend', 'insert', 'pop', 'popitem', 'remove', 'setdefault',
           'update'}
 
