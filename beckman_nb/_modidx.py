@@ -170,6 +170,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                     'beckman_nb.digests._parts': ('digest.html#_parts', 'beckman_nb/digests.py'),
                                     'beckman_nb.digests._reached': ('digest.html#_reached', 'beckman_nb/digests.py'),
                                     'beckman_nb.digests._refers': ('digest.html#_refers', 'beckman_nb/digests.py'),
+                                    'beckman_nb.digests._sets': ('digest.html#_sets', 'beckman_nb/digests.py'),
                                     'beckman_nb.digests._taken': ('digest.html#_taken', 'beckman_nb/digests.py'),
                                     'beckman_nb.digests.digest': ('digest.html#digest', 'beckman_nb/digests.py')},
             'beckman_nb.distance': { 'beckman_nb.distance.DistanceResult': ('distance.html#distanceresult', 'beckman_nb/distance.py'),

@@ -54,6 +54,12 @@ def _names(c):
         changes |= _names(inner)[1]
     return reads, changes
 
+@functools.lru_cache(maxsize=None)
+def _sets(c):
+    "The names of the attributes that code sets, of whatever object"
+    own = {o.argval for o in dis.get_instructions(c) if o.opname in ('STORE_ATTR', 'DELETE_ATTR')}
+    return own.union(*(_sets(o) for o in c.co_consts if isinstance(o, types.CodeType)))
+
 def _attributes(c):
     "The names of all attributes that code asks for, and some more"
     inner = (_attributes(o) for o in c.co_consts if isinstance(o, types.CodeType))
@@ -91,8 +97,10 @@ def _globals_of(f):
     return {k: _taken(v, _attributes(f.__code__)) for k, v in named.items()}
 
 def _members(kind):
-    "The functions of a class, and its attributes"
-    return {k: _lasting(k, v) for k, v in vars(kind).items() if k[:2] != '__' or callable(v)}
+    "The functions of a class, and those of its attributes that none of them sets"
+    own = vars(kind)
+    sets = set().union(*(_sets(f.__code__) for f in own.values() if isinstance(f, types.FunctionType)))
+    return {k: _lasting(k, v) for k, v in own.items() if callable(v) or k[:2] != '__' and k not in sets}
 
 # %% ../nbs/08_digest.ipynb #d015
 def _module_parts(name, m):
