@@ -252,7 +252,7 @@ def pretend_dice(count=2, used=True):
     "Generators of so many GPUs behind torch's functions for them"
     dice = Dice(count, used)
     stands_in = dict(
-        device=current, device_count=lambda: count,
+        device=current, current_device=lambda: CURRENT[-1].index, device_count=lambda: count,
         is_available=lambda: True, is_initialized=lambda: dice.used,
         get_rng_state=lambda device='cuda': dice.at(device).get_state(), get_rng_state_all=dice.states,
         set_rng_state=lambda state, device='cuda': dice.at(device).set_state(state),
