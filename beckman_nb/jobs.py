@@ -10,7 +10,7 @@ import os
 import torch
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import closing, ExitStack
 from multiprocessing import get_context, parent_process
 from threading import Thread
 from .runs import Deadline
@@ -31,17 +31,17 @@ def _in_worker(threads, function, arguments):
     if threads: torch.set_num_threads(threads)
     return function(*arguments)
 
-class _Workers:
-    "Processes that run jobs; others take over when one of them was killed"
-    def __init__(self, workers, prepare):
-        self.how = workers, get_context('spawn'), _begin, tuple(prepare or ())
+class _Worker:
+    "A process that runs one job after the other; a new one takes over when it was killed"
+    def __init__(self, prepare):
+        self.how = 1, get_context('spawn'), _begin, tuple(prepare or ())
         self.pool = ProcessPoolExecutor(*self.how)
 
     def submit(self, *what):
-        "Run something in one of them; a future"
+        "Run something in it; a future"
         try: return self.pool.submit(*what)
         except BrokenProcessPool:
-            self.close() # what ran there has failed by now
+            self.close()
             self.pool = ProcessPoolExecutor(*self.how)
             return self.pool.submit(*what)
 
@@ -49,8 +49,7 @@ class _Workers:
 
 def _reason(error):
     "Why a job failed, in words"
-    killed = isinstance(error, BrokenProcessPool)
-    return 'its process was killed, or one that ran beside it' if killed else repr(error)
+    return 'its process was killed' if isinstance(error, BrokenProcessPool) else repr(error)
 
 def run_jobs(
     jobs, # dict of file to `(function, arguments, files needed first)`, all picklable, in the order wanted
@@ -65,17 +64,20 @@ def run_jobs(
     waiting = {file: job for file,job in jobs.items() if not file.exists()}
     if len(waiting) < len(jobs):
         print(f'{len(jobs) - len(waiting)} of {len(jobs)} jobs are done already', flush=True)
-    with closing(_Workers(workers, prepare)) as pool:
+    with ExitStack() as stack:
+        free = [stack.enter_context(closing(_Worker(prepare))) for _ in range(workers)]
         while waiting or running:
             ready = [f for f,(_, _, needs) in waiting.items() if all(o.exists() for o in needs)]
             if deadline.over(): ready = []
-            for file in ready[:workers - len(running)]:
+            for file in ready[:len(free)]:
                 function, arguments, _ = waiting.pop(file)
-                running[pool.submit(_in_worker, threads, function, arguments)] = file
+                worker = free.pop()
+                running[worker.submit(_in_worker, threads, function, arguments)] = file, worker
             if not running: break
             done = wait(running, return_when=FIRST_COMPLETED).done
             for job in [o for o in running if o in done]:
-                file, error = running.pop(job), job.exception()
+                (file, worker), error = running.pop(job), job.exception()
+                free.append(worker)
                 if error: failed.append(f'{file.stem}: {_reason(error)}')
                 what = f"{'FAILED ' if error else ''}{file.parent.name}/{file.stem}"
                 deadline.say(f'{what}, {len(waiting) + len(running)} to go')
