@@ -10,7 +10,7 @@ import math
 import torch
 from dataclasses import dataclass, field, replace
 from torch import Tensor
-from .adapt import as_module, as_network, name_of
+from .adapt import as_module, as_network, device_of, name_of
 from .backward import exact_gradient, StraightThrough
 from .copies import copied
 from .protocols import Block
@@ -74,9 +74,8 @@ def invited(
 def _try(name, defense, net, x):
     "Put a defense in front of a network once, as an attack does: `ValueError` where it fails by itself"
     whole = copied(defense if net is None else Defended(defense, net))
-    device = next((p.device for p in whole.parameters()), x.device)
     try:
-        with eval_mode(whole): whole(x.detach().clone().to(device).requires_grad_())
+        with eval_mode(whole): whole(x.detach().clone().to(device_of(whole, x.device)).requires_grad_())
     except Exception as e:
         if out_of_memory(e): raise
         raise ValueError('defense: expected images to images, left as they were given; '

@@ -9,10 +9,11 @@ __all__ = ['show_columns', 'plot_barycenters', 'plot_robustness', 'plot_eps', 'p
 # %% ../../nbs/evaluate/40_plot.ipynb #e002
 import matplotlib.pyplot as plt
 import torch
+from .adapt import device_of
 from .copies import copied
 from ..models import eval_mode
 from ..stats import wilson
-from itertools import chain, cycle
+from itertools import cycle
 from matplotlib.patches import Patch
 from matplotlib.textpath import TextPath
 
@@ -105,17 +106,12 @@ def _label_grid(fig, axs, titles, names):
         ax.set_ylabel(text, fontsize=size)
 
 # %% ../../nbs/evaluate/40_plot.ipynb #c014
-def _home(layer):
-    "Where a layer is: the device of its first parameter or buffer"
-    if not isinstance(layer, torch.nn.Module): return torch.device('cpu')
-    return next((o.device for o in chain(layer.parameters(), layer.buffers())), torch.device('cpu'))
-
 @torch.no_grad()
 def _answer(layer, x, name=None):
     "What a fresh copy of a layer, or a method of it, makes of images, in evaluation mode"
     asked = copied(layer)
     with eval_mode(asked):
-        return (asked if name is None else getattr(asked, name))(x.to(_home(asked)))
+        return (asked if name is None else getattr(asked, name))(x.to(device_of(asked)))
 
 def plot_barycenters(
     x, # images (B,C,H,W) in [0,1]

@@ -10,7 +10,7 @@ import time
 import torch
 from dataclasses import asdict, replace
 from torch import Tensor
-from .adapt import as_data, as_network
+from .adapt import as_data, as_network, device_of
 from .autoattack import autoattack_checks, gradient_check, make_flag, once
 from .autoattack import under_attack, warnings_as_flags
 from .backward import hidden_parts, keeps_shape
@@ -356,7 +356,7 @@ def robustness(
         raise ValueError(f'max_minutes: expected a number >= 0, got {max_minutes}')
     near = getattr(data[0], 'device', 'cpu') if device is None else torch.device(device)
     lineup = _invite(model, defense, controls, name, protocols != ('undefended',), x[:2].to(near), surrogates)
-    device = torch.device(device or _home(lineup, near))
+    device = torch.device(device or device_of(next(iter(lineup.nets.values())), near))
     lineup.check_known(n_of or {})
     only, on_controls = (_some(names, what) for names, what in (
         (attacks, 'attacks'), (control_attacks, 'control_attacks')))
@@ -389,8 +389,3 @@ def _invite(model, defense, controls, name, defended, x, surrogates):
     nets, defenses = invited(model, defense, name, x)
     others = {k: as_network(o, x) for k,o in named(surrogates, 'surrogates', 'surrogate').items()}
     return Lineup(nets, defenses, controls if defended else {}, defended, others)
-
-def _home(lineup, near):
-    "Where the first network is, or the images where nothing says where that is"
-    net = next(iter(lineup.nets.values()))
-    return next((p.device for p in net.parameters()), near)

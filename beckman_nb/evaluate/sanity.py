@@ -8,7 +8,7 @@ __all__ = ['Checks', 'sanity_checks']
 # %% ../../nbs/evaluate/30_sanity.ipynb #e002
 import torch
 from dataclasses import replace
-from .adapt import as_data
+from .adapt import as_data, device_of
 from .autoattack import Effort, Logits, once, under_attack, warnings_as_flags
 from .backward import exact_gradient
 from .chance import checked
@@ -173,7 +173,7 @@ def sanity_checks(
     nets, defenses = invited(model, defense, name, x)
     eps = done.get('eps', 8/255) if eps is None else eps
     threat = ThreatModel(eps, norm or done.get('norm', 'Linf'), version, False, seed)
-    device = torch.device(device or next((p.device for p in next(iter(nets.values())).parameters()), 'cpu'))
+    device = torch.device(device or device_of(next(iter(nets.values()))))
     how = dict(threat=threat, effort=QUICK_EFFORT if quick else Effort(), units=units or at_once)
     found = Checks()
     with under_attack(*[m.to(device) for m in (*nets.values(), *defenses.values())]):
