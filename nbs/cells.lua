@@ -1,7 +1,8 @@
 -- Cells and tables of a page. Quarto and the stand-in of tools/ both run this filter (_quarto.yml names it).
 --
 -- A cell that only checks (it shows nothing, and its last statement is an assertion) is folded, and one click opens it:
--- demonstrations stay in sight. Columns of a table are as wide as what they hold.
+-- demonstrations stay in sight. Columns of a table are as wide as what they hold, and a cell of a few words, such as a number
+-- with its interval, stays on one line.
 local readme = FORMAT:match 'gfm' or FORMAT:match 'commonmark' or FORMAT:match 'markdown'
 
 -- Whether the last statement of `code` asserts; a loop or a `with` does when its last line does.
@@ -31,8 +32,17 @@ function Div(div)
   return {raw('<details class="checks"><summary>Check, ' .. size .. '</summary>'), div, raw '</details>'}
 end
 
+local function is_short(cell) return utf8.len(pandoc.utils.stringify(cell.contents)) <= 22 end
+
 function Table(tbl)
   if readme then return nil end
   tbl.colspecs = tbl.colspecs:map(function(o) return {o[1], nil} end)
+  for _, body in ipairs(tbl.bodies) do
+    for _, row in ipairs(body.body) do
+      for _, cell in ipairs(row.cells) do
+        if is_short(cell) then cell.classes:insert('short') end
+      end
+    end
+  end
   return tbl
 end

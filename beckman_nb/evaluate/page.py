@@ -131,6 +131,8 @@ def html_page(
     "A page of its own"
     style = 'body{margin:0;padding:1em;background:#ffffff}body>main{max-width:60em;margin:auto}'
     style += '@media screen and (prefers-color-scheme: dark){body{background:#14171a}}'
+    style += '@media screen and (min-width: 62em){' # a wide table goes on to the edge of the window
+    style += '.bk .caption+.scroll{width:fit-content;min-width:100%;max-width:calc(50vw + 29em)}}'
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     head += '<meta name="color-scheme" content="light dark">'
     head += f'<title>{escape(title)}</title><style>{PAGE_STYLE}{style}</style>'

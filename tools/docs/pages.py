@@ -26,6 +26,12 @@ def slim(page):
     return re.sub(r'<div class="sourceCode" id="cb\d+">', '<div class="sourceCode">', page)
 
 
+def break_names(page):
+    "Long names in the list beside the text may break after a dot or an underscore, not just anywhere."
+    def breaks(m): return re.sub(r'(?<=\w)[._](?=\w)', r'\g<0><wbr>', m[0])
+    return re.sub(r'<nav class="toc".*?</nav>', lambda m: re.sub(r'>[^<]+<', breaks, m[0]), page, flags=re.S)
+
+
 def frontmatter(meta): return '---\n' + yaml.safe_dump(meta, allow_unicode=True) + '---\n\n'
 
 
@@ -183,7 +189,7 @@ def render_site(root):
         md = page_markdown(root/src, meta, folder, cfg.get('execute'))
         shortcode = re.search(r'\{\{<.{,57}', md, flags=re.S)
         if shortcode: raise SystemExit(f'{src}: Quarto shortcodes are not supported here: {shortcode[0]}')
-        return dst, slim(mend_math(pandoc(md, page_args(src, pages, entries, cfg), src, filters)))
+        return dst, slim(break_names(mend_math(pandoc(md, page_args(src, pages, entries, cfg), src, filters))))
     with ThreadPoolExecutor(os.cpu_count()) as threads: made = dict(threads.map(make, pages))
     ids = {dst.as_posix(): set(re.findall(r'\bid="([^"]+)"', page)) for dst, page in made.items()}
     for dst, page in made.items():
