@@ -19,12 +19,13 @@ import os
 import re
 import sys
 import torch
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from torch import nn
 from .checkpoints import load_checkpoint, shipped_weights
 from .data import load_arrays, NAMES
-from .files import check_labels, classes_in_turn, decode_all, held_out, read_npz
+from .files import check_labels, classes_in_turn, decode_all, held_out, in_turn, read_npz
 from .evaluate.adapt import as_module
 from .evaluate.plan import check_data
 from .evaluate.protocols import check_protocols
@@ -107,6 +108,12 @@ def make_network(
     return nn.Sequential(Normalization(mean or 0., std or 1.), net) if norm else net
 
 # %% ../nbs/89_by_name.ipynb #c040
+def _mixed(x, y):
+    "Images and labels; where they lie class after class, the classes take turns"
+    if len(y.unique()) == 1 or (y.diff() < 0).any(): return x, y
+    places = torch.as_tensor(in_turn(y))
+    return x[places], y[places]
+
 def _own_images(path, n):
     "`(images, labels, names of the classes, name)` of an .npz with `images` and `labels`, or `None`"
     try: found = read_npz(path)
@@ -121,7 +128,9 @@ def _own_images(path, n):
     if channels_last: x = x.permute(0, 3, 1, 2)
     if x.dtype == torch.uint8: x = x.float()/255
     x, y = check_data((x, y)) # all of them: the classes are those of the whole set
-    return x[:n].contiguous(), y[:n], [str(k) for k in range(int(y.max()) + 1)], path.stem
+    classes = [str(k) for k in range(int(y.max()) + 1)]
+    x, y = _mixed(x, y)
+    return x[:n].contiguous(), y[:n], classes, path.stem
 
 def _image_folder(path, n):
     "The same for a folder with a folder of images per class, or for such a one inside: test, val or valid"
@@ -145,7 +154,9 @@ def eval_data(
     if classes and not any((own/o).exists() for o in ('wnids.txt', 'batches.meta', 'meta')):
         return _image_folder(own, n)
     arrays = load_arrays(data, root)
-    return *check_data(arrays.tensors('test', n)), list(arrays.classes), arrays.name
+    x, y = _mixed(arrays.x_test, arrays.y_test)
+    images = replace(arrays, x_test=x, y_test=y).tensors('test', n)
+    return *check_data(images), list(arrays.classes), arrays.name
 
 def eval_images(
     data:str, # as in `eval_data`

@@ -162,16 +162,25 @@ def _check_classes(folder, classes):
         f'{folder.parent}: expected the same classes in train and {folder.name}, '
         f'got {", ".join(differ)} in one of them')
 
+def in_turn(
+    labels, # class numbers (n,), in any order
+): # places (n,): the first image of each class, then the second ones, and so on
+    "An order in which the classes take turns"
+    y = np.asarray(labels)
+    by_class = np.argsort(y, kind='stable')
+    y = y[by_class]
+    place = np.arange(len(y)) - np.searchsorted(y, y) # within its class
+    return by_class[np.lexsort((y, place))]
+
 def classes_in_turn(
     folder, # `Path` of a folder with a folder of images per class
 ): # `([(name, Path), …], [number of the class, …], names of the classes)`; `ValueError` where there are none
     "The images of a folder with their classes, which take turns"
     try: found = ImageFolder(folder)
     except FileNotFoundError as e: raise ValueError(f'{folder} holds no folders of images ({e})') from e
-    each = [[file for file, k in found.samples if k == c] for c in range(len(found.classes))]
     _check_classes(folder, found.classes)
-    turns = [(o[i], c) for i in range(max(map(len, each))) for c, o in enumerate(each) if i < len(o)]
-    return [(file, Path(file)) for file, _ in turns], [c for _, c in turns], found.classes
+    turns = [found.samples[i] for i in in_turn([k for _, k in found.samples])]
+    return [(file, Path(file)) for file, _ in turns], [k for _, k in turns], found.classes
 
 # %% ../nbs/39_files.ipynb #c041
 _FORMAT = 1 # of the arrays that are kept: with another number they are made anew

@@ -189,7 +189,8 @@ def render_site(root):
         md = page_markdown(root/src, meta, folder, cfg.get('execute'))
         shortcode = re.search(r'\{\{<.{,57}', md, flags=re.S)
         if shortcode: raise SystemExit(f'{src}: Quarto shortcodes are not supported here: {shortcode[0]}')
-        return dst, slim(break_names(mend_math(pandoc(md, page_args(src, pages, entries, cfg), src, filters))))
+        page = pandoc(md, page_args(src, pages, entries, cfg), src, filters)
+        return dst, slim(break_names(mend_math(page)))
     with ThreadPoolExecutor(os.cpu_count()) as threads: made = dict(threads.map(make, pages))
     ids = {dst.as_posix(): set(re.findall(r'\bid="([^"]+)"', page)) for dst, page in made.items()}
     for dst, page in made.items():
