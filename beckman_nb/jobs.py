@@ -6,6 +6,7 @@
 __all__ = []
 
 # %% ../nbs/11_jobs.ipynb #e002
+import gc
 import os
 import torch
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -27,9 +28,10 @@ def _begin(function=None, arguments=()):
     if function: function(*arguments)
 
 def _in_worker(threads, function, arguments):
-    "Run a job in the process of a worker"
+    "Run a job in the process of a worker, and give back what it held before the next one"
     if threads: torch.set_num_threads(threads)
-    return function(*arguments)
+    try: return function(*arguments)
+    finally: gc.collect() # a trained network and its data hold each other
 
 class _Worker:
     "A process that runs one job after the other; a new one takes over when it was killed"
