@@ -1288,6 +1288,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                  'beckman_nb/smoothing.py'),
                                       'beckman_nb.smoothing.Smoothed.votes': ('smoothing.html#smoothed.votes', 'beckman_nb/smoothing.py'),
                                       'beckman_nb.smoothing._certify_piece': ('smoothing.html#_certify_piece', 'beckman_nb/smoothing.py'),
+                                      'beckman_nb.smoothing._check_one': ('smoothing.html#_check_one', 'beckman_nb/smoothing.py'),
                                       'beckman_nb.smoothing._finished': ('smoothing.html#_finished', 'beckman_nb/smoothing.py'),
                                       'beckman_nb.smoothing._in_order': ('smoothing.html#_in_order', 'beckman_nb/smoothing.py'),
                                       'beckman_nb.smoothing.certify_images': ('smoothing.html#certify_images', 'beckman_nb/smoothing.py'),

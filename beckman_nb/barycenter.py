@@ -63,7 +63,8 @@ class BarycenterResult:
         counts = {m: self.method.count(m) for m in dict.fromkeys(self.method)}
         how = ', '.join(f'{v} {k}' for k, v in counts.items())
         worst = self.relative_gap.max()
-        return (f"{n} barycenters {c}×{h}×{w}: {how}; {int(self.converged.sum())} converged, "
+        what = 'barycenter' if n == 1 else 'barycenters'
+        return (f"{n} {what} {c}×{h}×{w}: {how}; {int(self.converged.sum())} converged, "
                 f"largest relative gap {worst:.1e}")
 
 # %% ../nbs/20_barycenter.ipynb #w001

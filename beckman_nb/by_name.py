@@ -27,7 +27,7 @@ from .checkpoints import load_checkpoint, shipped_weights
 from .data import load_arrays, NAMES
 from .files import check_labels, classes_in_turn, decode_all, held_out, in_turn, read_npz
 from .evaluate.adapt import as_module
-from .evaluate.plan import check_data
+from .evaluate.plan import check_data, invited
 from .evaluate.protocols import check_protocols
 from .layers import named_layer
 from .models import Normalization, dm_wide_resnet, preact_resnet18, small_cnn, wide_resnet
@@ -153,7 +153,8 @@ def eval_data(
     classes = [] if is_named or not own.is_dir() else [o for o in own.glob('*') if o.is_dir()]
     if classes and not any((own/o).exists() for o in ('wnids.txt', 'batches.meta', 'meta')):
         return _image_folder(own, n)
-    arrays = load_arrays(data, root)
+    try: arrays = load_arrays(data, root)
+    except ValueError as e: raise ValueError(str(e).replace('name_or_path', 'data', 1)) from e
     x, y = _mixed(arrays.x_test, arrays.y_test)
     images = replace(arrays, x_test=x, y_test=y).tensors('test', n)
     return *check_data(images), list(arrays.classes), arrays.name
@@ -189,7 +190,9 @@ def own_defenses(
         path, _, function = where.rpartition(':')
         if not path: raise ValueError(f'defense: expected module:function, got {part!r}')
         own = _own_function(path, function, 'defense')
-        own = own() if isinstance(own, type) else own
+        try: own = own() if isinstance(own, type) else own
+        except TypeError as e:
+            raise ValueError(f'defense: expected a class without arguments, got {function} ({e})') from e
         name = name or function
         if name in found: raise ValueError(f'defense: expected different names, got {name} twice')
         found[name] = as_module(own, 'defense')
@@ -249,6 +252,7 @@ def eval_subjects(
     shape = dict(n_classes=o.classes or len(classes), in_channels=x.shape[1])
     nets = eval_networks(o.model, o.checkpoint, o.data, **shape, **norm)
     case = dict(data=(x, y), defense=eval_defenses(o.barycenter, o.defense, x.shape[-1]))
+    invited(nets, case['defense'], 'model', x[:2]) # what does not fit is named here
     return nets, case, name, classes
 
 def eval_attacks(

@@ -281,7 +281,7 @@ def beckman_certify(
     draws:int=1000, # noisy copies of each image that estimate its probability
     selection:int=100, # noisy copies that select its class
     alpha:float=.001, # chance of a wrong radius, for each image
-    sigma:float=None, # standard deviation of the noise, in grey values; default: that of the checkpoint
+    sigma:float=None, # standard deviation of the flow of noise on every edge between pixels, in grey values; default: that of the checkpoint
     cut:float=None, # largest eigenvalue that is kept, inf for all; default: that of the checkpoint, or 1
     create:float=None, # variance on every mode, in units of sigma squared, 0 for none; default: that of the checkpoint, or 0
     pad:int=None, # width of the frame in pixels; default: that of the checkpoint, or 4

@@ -26,7 +26,8 @@ def _why(path, e):
         what = 'NumPy numbers' if kind[1].startswith('numpy') else 'Python objects'
         return (f'beside tensors it holds {what} ({kind[1]}), which are not read because unpickling them '
                 'can run any code. If you trust the file, save its weights alone: '
-                'torch.save(torch.load(path, weights_only=False)[entry], other_path)')
+                'torch.save(found[entry], other_path), or found.state_dict() where it is a network, with '
+                'found = torch.load(path, weights_only=False)')
     if 'TorchScript' in str(e): return 'it is a TorchScript program, not a dictionary of weights'
     if 'weights_only' in str(e): # torch's own advice is to unpickle anyway
         return 'it is no file of `torch.save`, or it is damaged'

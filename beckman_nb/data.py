@@ -151,7 +151,7 @@ def _load_cifar(name, root, download):
     if root.name == cls.base_folder: root = root.parent
     folder = root/cls.base_folder
     there, new = folder.is_dir(), not root.exists()
-    hint = f'get {cls.url} and unpack it in {root}'
+    hint = f'get {cls.url} and unpack it in {root}, or name its folder (BECKMAN_DATA, or the argument root)'
     if not there and not download: raise FileNotFoundError(f'no {name}: looked for {folder}; {hint}')
     try:
         train = cls(str(root), train=True, download=not there)

@@ -34,7 +34,9 @@ class DistanceResult:
         worst = relative(self.gap, self.value.detach()).max()
         low, high = self.value.min().item(), self.value.max().item()
         done = int(self.converged.sum())
-        return (f"{len(self.value)} distances from {low:.4g} to {high:.4g}; {done} converged, "
+        n = len(self.value)
+        what = f'1 distance of {low:.4g}' if n == 1 else f'{n} distances from {low:.4g} to {high:.4g}'
+        return (f"{what}; {done} converged, "
                 f"largest relative gap {worst:.1e}")
 
 # %% ../nbs/21_distance.ipynb #d009

@@ -352,7 +352,7 @@ def beckman_train(
     norm:str='Linf', # Linf, L2 or L1
     barycenter:str='published', # of the treatment beckman: published, two_sided or transport, which is slow
     alpha:float=1., # share of the barycenters in the loss of the treatment beckman, the rest is adversarial training
-    sigma:float=1., # standard deviation of the treatment noise, in grey values
+    sigma:float=1., # of the treatment noise: standard deviation of the flow on every edge between pixels, in grey values
     nocontrol:bool=False, # leave out the control, adversarial training at the same number of gradients per image
     classes:int=None, # number of classes; default: that of the data set
     mean:str=None, # of the images, per channel, separated by commas: for networks that do not normalise inside; default: the network's own

@@ -31,7 +31,7 @@ class Normalization(nn.Module):
         self.register_buffer('mean', m.to(device))
         self.register_buffer('std', s.to(device))
 
-    def forward(self, x): return (x - self.mean)/self.std
+    def forward(self, x): return ((x - self.mean)/self.std).expand_as(x) # an error where channels are too few
     def extra_repr(self):
         mean, std = (o.flatten().tolist() for o in (self.mean, self.std))
         return f'mean={mean}, std={std}'

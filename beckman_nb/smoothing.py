@@ -27,6 +27,10 @@ from .stats import lower_bound, share_of
 # %% ../nbs/36_smoothing.ipynb #c011
 ABSTAIN = -1 # the answer where no class is ahead for certain
 
+def _check_one(x):
+    "`ValueError` unless `x` is one image"
+    if x.ndim != 3: raise ValueError(f"x: expected one image (C,H,W), got shape {tuple(x.shape)}")
+
 class Smoothed:
     "A classifier that answers with the vote of a network over noisy copies of an image"
     ABSTAIN = ABSTAIN # as in Cohen's code
@@ -48,7 +52,7 @@ class Smoothed:
         generator: torch.Generator=None, # source of the noise; torch's global one by default
     ) -> Tensor: # `(classes,)`: whole numbers that add up to `n`
         "How often the network answers what"
-        if x.ndim != 3: raise ValueError(f"x: expected one image (C,H,W), got shape {tuple(x.shape)}")
+        _check_one(x)
         counts = torch.zeros(self.classes, dtype=torch.long)
         where = next(iter(self.model.parameters()), x) if isinstance(self.model, nn.Module) else x
         with eval_mode(self.model):
@@ -122,6 +126,7 @@ def certify(self:Smoothed,
     reach: float=None, # radius that is of interest: stop where it cannot be reached; None: draw all
 ) -> tuple: # `(class, radius)`, in grey values times pixels; `(ABSTAIN, 0.)` where no class has the majority for certain
     "The answer, and how far it is safe"
+    _check_one(x)
     check_images(x[None])
     slack = self.noise.slack(len(x), ball, rate)
     enough = self.needed(len(x), reach, ball, rate)
@@ -270,7 +275,10 @@ def save_smoothed(
     **network, # arguments that made the network: `n_classes`, `in_channels`, `std`, `widths`, `blocks`
 ):
     "Write network and noise into one file"
-    small_resnet(**network).load_state_dict(smoothed.model.state_dict()) # an error unless they fit
+    try: small_resnet(**network).load_state_dict(smoothed.model.state_dict())
+    except RuntimeError as e:
+        raise ValueError('network: expected what small_resnet was called with for this network, the one kind '
+                         f'that such a file holds (others: --model of beckman_certify), got {network}') from e
     weights = {name: value.detach().cpu().contiguous() for name, value in smoothed.model.state_dict().items()}
     about = dict(noise=smoothed.noise.to_dict(), network=network, classes=smoothed.classes)
     write_whole(path, save(weights, metadata={name: json.dumps(value) for name, value in about.items()}))

@@ -97,8 +97,9 @@ class Comparison:
         return ' by the interval' if by_test else ' by the exact test'
 
     def __str__(self):
+        why = ', as a check failed' if self.failed else self.undecided_by
         return (f"{100*self.difference:+.1f} points [{100*self.lo:+.1f}, {100*self.hi:+.1f}], "
-                f"McNemar p = {self.p:.2g}, {self.n} images: {self.outcome}{self.undecided_by}")
+                f"McNemar p = {self.p:.2g}, {self.n} images: {self.outcome}{why}")
 
 # %% ../nbs/12_stats.ipynb #c022
 def compare(

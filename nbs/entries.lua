@@ -117,8 +117,9 @@ local function signature(name, found, back, documented)
   return name .. '(\n' .. table.concat(lines, '\n') .. '\n' .. close
 end
 
--- The blocks for the printed signature `text`, with what is said about it in between.
-local function entry(text, said)
+-- The blocks for the printed signature `text`, with what is said about it in between. What is a `property` is read, not
+-- called: it is shown as a name with its type.
+local function entry(text, said, property)
   local name, rest = text:match('^def ([%w_.]+)%((.*)$')
   local parts, tail = split(rest, ',')
   local found, documented = {}, false
@@ -130,11 +131,12 @@ local function entry(text, said)
   if not back then back, doc = tail:match('^%->(.-):%s*$'), '' end
   if not back then doc = trim(tail:match('#(.*)$') or '') end
   if back == 'None' then back = nil end
-  local res = pandoc.Blocks{pandoc.CodeBlock(signature(name, found, back, documented), {class = 'python signature'})}
+  local shown = property and name .. (back and ': ' .. back or '') or signature(name, found, back, documented)
+  local res = pandoc.Blocks{pandoc.CodeBlock(shown, {class = 'python signature'})}
   res:extend(said)
   if documented then res:insert(parameters(found, (back or doc ~= '') and (back or '') or nil, doc))
   elseif doc ~= '' then
-    local line = pandoc.Inlines{pandoc.Strong 'Returns', pandoc.Str ': '}
+    local line = pandoc.Inlines{pandoc.Strong(property and 'Attribute' or 'Returns'), pandoc.Str ': '}
     line:extend(inlines(doc))
     res:insert(pandoc.Para(line))
   end
@@ -147,16 +149,29 @@ local function upright(block)
   return only and only.t == 'Emph' and pandoc.Para(only.content) or nil
 end
 
+-- Whether `block` is the line with the link to the source of a property, of which nbdev knows no line.
+local function of_property(block)
+  local found = false
+  if block.t == 'Para' then
+    block:walk{Link = function(o) found = found or o.target:match '#LNone$' ~= nil end}
+  end
+  return found
+end
+
 function Blocks(blocks)
-  local res, i, under = pandoc.Blocks{}, 1, false
+  local res, i, under, property = pandoc.Blocks{}, 1, false, false
   while i <= #blocks do
     local o = blocks[i]
     local printed = under and o.t == 'CodeBlock' and o.classes:includes 'python' and o.text:match '^def [%w_.]+%('
     if printed then
       local said = upright(blocks[i + 1])
-      res:extend(entry(o.text, said and {said} or {}))
+      res:extend(entry(o.text, said and {said} or {}, property))
       if said then i = i + 1 end
-    else res:insert(o) end
+      property = false
+    else
+      property = of_property(o) or property and o.t == 'Header'
+      res:insert(o)
+    end
     under = o.t == 'Header'
     i = i + 1
   end

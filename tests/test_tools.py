@@ -170,11 +170,29 @@ def scaled(
 ```python
 def size()->int: # pixels
 ```
+
+---
+
+[source](/blob/main/a/g.py#LNone){target="_blank"}
+
+### scaled.area
+
+```python
+def area()->float: # in pixels
+```
+
+*What it covers*
+
+### scaled.side
+
+```python
+def side()->float: # its root
+```
 """
 
 
 def test_signatures(project):
-    "A printed signature becomes a short one and a table; a link in a comment is a link."
+    "A printed signature becomes a short one and a table, a property a name; a link in a comment is a link."
     cell = code('#| output: asis\nshow_doc(scaled)', shown(text_markdown=SIGNATURE))
     write_nb(project/'01_page.ipynb', *PAGE, cell)
     assert quarto(project).returncode == 0
@@ -184,7 +202,8 @@ def test_signatures(project):
     has_all(plain, "scaled(x, a, how=', #(', weights=None, **kwargs) -> Tensor")
     has_all(plain, 'x Tensor (B,), as g takes it: a*b, c*d finite', 'a dict[str, int]',
             "how str ', #(' one of two", 'weights None by default 1', 'Returns Tensor the product',
-            'size() -> int', 'Returns: pixels')
+            'size() -> int', 'Returns: pixels', 'area: float', 'Attribute: in pixels',
+            'side() -> float', 'Returns: its root')
     has_all(page, '<a href="deep/below.html#g"><code>g</code></a>')
 
 

@@ -38,6 +38,7 @@ def _gap(result, network, defense):
     text = f"Behind '{defense}', {network} keeps {_pc(a)} against an attacker who knows of it "
     text += f'(adaptive){few}; the published, oblivious protocol would report {_pc(o)}'
     over = result.compare((network, defense, 'oblivious'), (network, defense, 'adaptive'))
+    if not a['accuracy']: return text + ': nothing is left of it.'
     if over.failed: return text + '; a check failed, so neither is an accuracy under attack.'
     if over.outcome == 'gain': return text + f', {100*over.difference:.1f} points too much.'
     if over.difference < .02: return text + ', which is about the same here.'
@@ -109,7 +110,7 @@ def _suspicions(result):
     names = [f'{name(*k)}{where})' for k,where in _where(result.flags).items()]
     if names: said.append(f"Flagged: {'; '.join(names)}.")
     if any(f['status'] == 'fail' for f in result.flags):
-        said.append('Where a check failed, the attack did, and the accuracy is too high.')
+        said.append('Where a check failed, the attack did, and an accuracy above 0 is too high.')
     return ' '.join(said)
 
 # %% ../../nbs/evaluate/46_verdict.ipynb #c024
@@ -204,9 +205,12 @@ def headline(
     if clean['lo'] <= 1/result.settings.get('n_classes', 1e9):
         text = f'Nothing to defend: {base} gets {_share(clean)} right without an attacker, '
         return text + 'hardly better than guessing.'
+    protocol = 'adaptive' if (network, defense, 'adaptive') in result.right else 'undefended'
+    row = result.row(network, defense, protocol)
+    share = _share(row)
+    if defense != 'none' and not row['accuracy']:
+        return f"Defense '{defense}' leaves nothing of {network}: {share} survive an attacker who knows it."
     if any(f['status'] == 'fail' for f in result.flags):
-        protocol = 'adaptive' if (network, defense, 'adaptive') in result.right else 'undefended'
-        share = _share(result.row(network, defense, protocol))
         text = f'No verdict, a check failed: at most {share} survive an attack on {network}'
         return f'{text}.' if defense == 'none' else f"{text} behind '{defense}'."
     if defense == 'none': return _bare_only(result, network)

@@ -64,7 +64,7 @@ def normalize_inside(
     "Move fastai's `Normalize` from the data into the model"
     pipes = [dl.after_batch for dl in learn.dls.loaders]
     found = [t for pipe in pipes for t in pipe.fs if isinstance(t, Normalize)]
-    if not found: raise ValueError('learn: expected data with a Normalize transform, got none')
+    if not found: raise ValueError('learn: expected data with Normalize, got none: nothing is left to move')
     for pipe in pipes: pipe.fs = type(pipe.fs)(t for t in pipe.fs if not isinstance(t, Normalize))
     layer = Normalization(found[0].mean.flatten(), found[0].std.flatten())
     layer = layer.to(next(learn.model.parameters()).device)

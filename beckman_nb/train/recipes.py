@@ -34,6 +34,7 @@ def train_step(
     backward=Tensor.backward, # function of the loss, such as `accelerator.backward` or Lightning's `manual_backward`
 )->Tensor: # the loss, detached; gradients are in `.grad`
     "Forward and backward of one batch: views, weight perturbation if wanted, loss, gradients"
+    if not isinstance(recipe, Recipe): raise ValueError(f"recipe: expected a Recipe, got {type(recipe)}")
     climbed = None if is_cross_entropy(loss_func, y) else loss_func
     views = recipe.views(model, x, y, eps=eps, objective=climbed, generator=generator)
     with perturbed_weights(model, lambda: recipe.loss(model, views, y, loss_func), awp):
