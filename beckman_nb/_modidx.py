@@ -2322,6 +2322,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                      'beckman_nb/studies/truth.py'),
                                           'beckman_nb.studies.truth.front_lines': ( 'studies/truth.html#front_lines',
                                                                                     'beckman_nb/studies/truth.py'),
+                                          'beckman_nb.studies.truth.other_lines': ( 'studies/truth.html#other_lines',
+                                                                                    'beckman_nb/studies/truth.py'),
                                           'beckman_nb.studies.truth.truth_table': ( 'studies/truth.html#truth_table',
                                                                                     'beckman_nb/studies/truth.py'),
                                           'beckman_nb.studies.truth.untrained_change': ( 'studies/truth.html#untrained_change',
