@@ -46,3 +46,20 @@ function Table(tbl)
   end
   return tbl
 end
+
+-- At its end a page says which notebook it is: what runs there is more than what is shown here.
+local function notebook(meta)
+  if meta.notebook then return pandoc.utils.stringify(meta.notebook) end
+  if not quarto then return nil end
+  return pandoc.path.make_relative(quarto.doc.input_file, quarto.project.directory)
+end
+
+function Pandoc(doc)
+  local name = notebook(doc.meta)
+  if readme or not name or not name:match '%.ipynb$' then return nil end
+  local words = pandoc.Inlines 'This page is the notebook '
+  words:insert(pandoc.Code('nbs/' .. name))
+  words:extend(pandoc.Inlines '. Cells that only prepare or test are not shown here; there everything runs.')
+  doc.blocks:extend{raw '<footer class="origin">', pandoc.Para(words), raw '</footer>'}
+  return doc
+end

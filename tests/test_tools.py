@@ -126,6 +126,7 @@ def test_site(project):
     has_all(page, '<figcaption>Figure 1: A caption', 'alt="A dot"', 'Table 1: A table', '<math ')
     has_all(page, 'callout callout-tip', '>printed', 'aria-current="page">A page')
     has_all(page, 'href="other.html#two"', 'href="deep/below.html">deep<', 'href="deep/below.html#g"')
+    has_all(page, 'This page is the notebook <code>nbs/01_page.ipynb</code>')
     assert problems(project/'_docs') == []
 
 

@@ -161,7 +161,7 @@ def page_args(src, pages, entries, cfg):
         favicon=web.get('favicon', ''))
     args = ['--to', 'html5', '--standalone', '--template', HERE/'page.html', '--wrap', 'preserve']
     args += ['--mathml', '--toc', '--toc-depth', 3, '--metadata', f'pagetitle={title}']
-    args += ['--css', up + 'site.css']
+    args += ['--css', up + 'site.css', '--metadata', f'notebook={src}']
     if own_css: args += ['--css', up + own_css]
     for k, v in variables.items(): args += ['--variable', f'{k}={v}']
     return args
