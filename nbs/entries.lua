@@ -149,12 +149,21 @@ local function upright(block)
   return only and only.t == 'Emph' and pandoc.Para(only.content) or nil
 end
 
--- Whether `block` is the line with the link to the source of a property, of which nbdev knows no line.
+-- Whether a link leads to the line below `@property` in a file of the repository, above whose folder this filter lies.
+local function to_property(target)
+  local file, number = target:match '/blob/[^/]+/(.-%.py)#L(%d+)$'
+  local source = file and io.open(pandoc.path.join{pandoc.path.directory(PANDOC_SCRIPT_FILE), '..', file})
+  if not source then return false end
+  local before
+  for _ = 2, tonumber(number) do before = source:read 'l' end
+  source:close()
+  return before ~= nil and before:match '^%s*@[%w_]*property' ~= nil
+end
+
+-- Whether `block` is the line with the link to the source of a property.
 local function of_property(block)
   local found = false
-  if block.t == 'Para' then
-    block:walk{Link = function(o) found = found or o.target:match '#LNone$' ~= nil end}
-  end
+  if block.t == 'Para' then block:walk{Link = function(o) found = found or to_property(o.target) end} end
   return found
 end
 

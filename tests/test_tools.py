@@ -174,7 +174,7 @@ def size()->int: # pixels
 
 ---
 
-[source](/blob/main/a/g.py#LNone){target="_blank"}
+[source](/blob/main/a/g.py#L3){target="_blank"}
 
 ### scaled.area
 
@@ -194,6 +194,8 @@ def side()->float: # its root
 
 def test_signatures(project):
     "A printed signature becomes a short one and a table, a property a name; a link in a comment is a link."
+    (project.parent/'a').mkdir(exist_ok=True)
+    (project.parent/'a'/'g.py').write_text('class C:\n    @property\n    def area(self)->float: return 1.\n')
     cell = code('#| output: asis\nshow_doc(scaled)', shown(text_markdown=SIGNATURE))
     write_nb(project/'01_page.ipynb', *PAGE, cell)
     assert quarto(project).returncode == 0
