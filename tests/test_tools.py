@@ -139,7 +139,7 @@ def test_what_may_break(project):
     page = (project/'_docs'/'other.html').read_text()
     has_all(page, '>Some.<wbr>long_<wbr>name, <', '>Some.long_name, <')
     has_all(page, '<td class="short">90.0', '<td>a sentence')
-    assert re.findall('xmlns="([^"]*)"', page) == ['http://www.w3.org/1998/Math/MathML']*2
+    assert 'xmlns="' in page and not re.search('="[^"]*<wbr>', page) # no attribute
 
 
 def test_links_without_address(project):
