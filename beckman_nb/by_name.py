@@ -27,7 +27,7 @@ from .checkpoints import load_checkpoint, shipped_weights
 from .data import load_arrays, NAMES
 from .files import check_labels, classes_in_turn, decode_all, held_out, in_turn, read_npz
 from .evaluate.adapt import as_module
-from .evaluate.plan import check_data, invited
+from .evaluate.plan import check_data
 from .evaluate.protocols import check_protocols
 from .layers import named_layer
 from .models import Normalization, dm_wide_resnet, preact_resnet18, small_cnn, wide_resnet
@@ -108,11 +108,10 @@ def make_network(
     return nn.Sequential(Normalization(mean or 0., std or 1.), net) if norm else net
 
 # %% ../nbs/89_by_name.ipynb #c040
-def _mixed(x, y):
-    "Images and labels; where they lie class after class, the classes take turns"
-    if len(y.unique()) == 1 or (y.diff() < 0).any(): return x, y
-    places = torch.as_tensor(in_turn(y))
-    return x[places], y[places]
+def _turns(y):
+    "Places with the classes in turn, for images that lie class after class; `None` for others"
+    if len(y.unique()) == 1 or (y.diff() < 0).any(): return None
+    return torch.as_tensor(in_turn(y))
 
 def _own_images(path, n):
     "`(images, labels, names of the classes, name)` of an .npz with `images` and `labels`, or `None`"
@@ -129,8 +128,9 @@ def _own_images(path, n):
     if x.dtype == torch.uint8: x = x.float()/255
     x, y = check_data((x, y)) # all of them: the classes are those of the whole set
     classes = [str(k) for k in range(int(y.max()) + 1)]
-    x, y = _mixed(x, y)
-    return x[:n].contiguous(), y[:n], classes, path.stem
+    places = _turns(y)
+    some = slice(n) if places is None else places[:n]
+    return x[some].contiguous(), y[some], classes, path.stem
 
 def _image_folder(path, n):
     "The same for a folder with a folder of images per class, or for such a one inside: test, val or valid"
@@ -140,6 +140,7 @@ def _image_folder(path, n):
     except ValueError as e: raise ValueError(f'data: {e}') from e
     return x.float()/255, torch.tensor(labels[:n]), classes, path.name
 
+# %% ../nbs/89_by_name.ipynb #c340
 def eval_data(
     data:str, # 'digits', 'cifar10', 'cifar100', 'tiny-imagenet', or a path, also to an .npz with `images` and `labels`, or to a folder with a folder of images per class
     root:str=None, # folder of the data sets
@@ -154,10 +155,12 @@ def eval_data(
     if classes and not any((own/o).exists() for o in ('wnids.txt', 'batches.meta', 'meta')):
         return _image_folder(own, n)
     try: arrays = load_arrays(data, root)
-    except ValueError as e: raise ValueError(str(e).replace('name_or_path', 'data', 1)) from e
-    x, y = _mixed(arrays.x_test, arrays.y_test)
-    images = replace(arrays, x_test=x, y_test=y).tensors('test', n)
-    return *check_data(images), list(arrays.classes), arrays.name
+    except (ValueError, FileNotFoundError) as e:
+        raise type(e)(str(e).replace('name_or_path', 'data', 1)) from e
+    places = _turns(arrays.y_test)
+    if places is not None:
+        arrays = replace(arrays, x_test=arrays.x_test[places], y_test=arrays.y_test[places])
+    return *check_data(arrays.tensors('test', n)), list(arrays.classes), arrays.name
 
 def eval_images(
     data:str, # as in `eval_data`
@@ -180,6 +183,7 @@ def eval_barycenters(
     if unknown: raise ValueError(f"barycenter: expected some of {', '.join(known)}, got {unknown}")
     return {o: named_layer(o, size) for o in wanted if o != 'none'}
 
+# %% ../nbs/89_by_name.ipynb #c243
 def own_defenses(
     text:str, # 'module:function', or several as name=module:function, separated by commas; `None`: none
 ) -> dict: # name to module; `ValueError` naming `defense`
@@ -252,7 +256,6 @@ def eval_subjects(
     shape = dict(n_classes=o.classes or len(classes), in_channels=x.shape[1])
     nets = eval_networks(o.model, o.checkpoint, o.data, **shape, **norm)
     case = dict(data=(x, y), defense=eval_defenses(o.barycenter, o.defense, x.shape[-1]))
-    invited(nets, case['defense'], 'model', x[:2]) # what does not fit is named here
     return nets, case, name, classes
 
 def eval_attacks(

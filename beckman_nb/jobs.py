@@ -53,6 +53,7 @@ def _reason(error):
     "Why a job failed, in words"
     return 'its process was killed' if isinstance(error, BrokenProcessPool) else repr(error)
 
+# %% ../nbs/11_jobs.ipynb #r221
 def run_jobs(
     jobs, # dict of file to `(function, arguments, files needed first)`, all picklable, in the order wanted
     workers=1, # processes

@@ -10,11 +10,11 @@ import time
 import torch
 from dataclasses import dataclass
 from torch import nn
-from .adapt import as_module, as_network
+from .adapt import as_module
 from .autoattack import Logits, under_attack, warnings_as_flags
 from .backward import exact_gradient
 from .copies import copied
-from .plan import rules_for
+from .plan import invited, rules_for
 from .protocols import AROUND, predict_right, PROTOCOLS, QUICK_AROUND
 from .robustness import LOOKED_AT
 from ..layers import control_defenses, Defended
@@ -126,10 +126,10 @@ def forecast(
     x, y = (o[:FEW].to(device) for o in data)
     first, total = next(iter(nets)), 0.
     controls = control_defenses() if controls is None else controls
+    nets, defenses = invited(nets, defenses, 'model', x) # what does not fit is named here
     if tuple(protocols) == ('undefended',): defenses, controls = {}, {}
     rules = rules_for(threat, control_attacks or (), controls, protocols)
     for name,net in nets.items():
-        net = as_network(net, x)
         behind = defenses | (controls if name == first else {})
         for d,layer in {'none': None, **behind}.items():
             model = copied(net if layer is None else Defended(exact_gradient(as_module(layer)), net))

@@ -209,7 +209,8 @@ def headline(
     row = result.row(network, defense, protocol)
     share = _share(row)
     if defense != 'none' and not row['accuracy']:
-        return f"Defense '{defense}' leaves nothing of {network}: {share} survive an attacker who knows it."
+        head = 'Quick attack: defense' if result.quick else 'Defense'
+        return f"{head} '{defense}' leaves nothing of {network}: {share} survive an attacker who knows it."
     if any(f['status'] == 'fail' for f in result.flags):
         text = f'No verdict, a check failed: at most {share} survive an attack on {network}'
         return f'{text}.' if defense == 'none' else f"{text} behind '{defense}'."

@@ -160,8 +160,9 @@ def page_args(src, pages, entries, cfg):
         repo=html.escape(str(web.get('repo-url', ''))),
         favicon=web.get('favicon', ''))
     args = ['--to', 'html5', '--standalone', '--template', HERE/'page.html', '--wrap', 'preserve']
-    args += ['--mathml', '--toc', '--toc-depth', 3, '--metadata', f'pagetitle={title}']
-    args += ['--css', up + 'site.css', '--metadata', f'notebook={src}']
+    args += ['--mathml', '--toc', '--toc-depth', 3]
+    args += ['--metadata', f'pagetitle={title}', '--metadata', f'notebook={src}']
+    args += ['--css', up + 'site.css']
     if own_css: args += ['--css', up + own_css]
     for k, v in variables.items(): args += ['--variable', f'{k}={v}']
     return args
