@@ -305,6 +305,8 @@ STUDIES = {
     'tiny-imagenet': dict(data='tiny-imagenet', n_full=200, width=32, stride=4, half=True, base_epochs=16,
                           treatments=_WITHOUT_TRANSPORT, repeated=('control', 'adversarial')),
     'base2': dict(data='cifar10', treatments=('control', 'adversarial'), seeds=(0,), base_seed=1),
+    'transport': dict(data='cifar10', treatments=('transport', 'control'), n_transport=1000,
+                      controls=False, base='shipped'),
     'search': dict(data='cifar10', treatments=tuple(SEARCH), seeds=(0,), split='held',
                    threats=True, controls=False),
     'confirm': dict(data='cifar10', treatments=('control 3', 'pose'), seeds=(1,), first=5000,
@@ -317,7 +319,7 @@ _FEW = ('control', 'adversarial', 'control 3', 'pose', 'pose mixed views') # tre
 
 def _small_plan(plan, arrays):
     "The same plan in minutes instead of hours"
-    few = tuple(t for t in plan.treatments if t in _FEW)
+    few = tuple(t for t in plan.treatments if t in _FEW or len(plan.treatments) <= 2)
     n_train = min(10_000, len(arrays.x_train) - plan.held)
     plan = replace(plan, treatments=few, seeds=(0,), repeated=None, n_train=n_train)
     plan = replace(plan, n=min(plan.n, 100), n_transport=10, n_full=0)
