@@ -154,9 +154,7 @@ def eval_data(
     classes = [] if is_named or not own.is_dir() else [o for o in own.glob('*') if o.is_dir()]
     if classes and not any((own/o).exists() for o in ('wnids.txt', 'batches.meta', 'meta')):
         return _image_folder(own, n)
-    try: arrays = load_arrays(data, root)
-    except (ValueError, FileNotFoundError) as e:
-        raise type(e)(str(e).replace('name_or_path', 'data', 1)) from e
+    arrays = load_arrays(data, root)
     places = _turns(arrays.y_test)
     if places is not None:
         arrays = replace(arrays, x_test=arrays.x_test[places], y_test=arrays.y_test[places])

@@ -283,20 +283,20 @@ NAMES = ('digits', *_cifar, 'tiny-imagenet') # what is known without a path
 
 # %% ../nbs/40_data.ipynb #c058
 def load_arrays(
-    name_or_path,       # 'digits', 'cifar10', 'cifar100', 'tiny-imagenet', or a path: absolute, from here, or from `root`
+    data,               # 'digits', 'cifar10', 'cifar100', 'tiny-imagenet', or a path: absolute, from here, or from `root`
     root=None,          # folder that holds the data sets; default: the variable `BECKMAN_DATA`, then fastai's data folder
     download: bool=True # let torchvision download CIFAR when its folder is missing
 ) -> Arrays: # `FileNotFoundError` when nothing is there, `ValueError` when it is damaged
     "A whole data set in memory, by name or by path"
-    if isinstance(name_or_path, Arrays): return name_or_path
-    name = str(name_or_path)
+    if isinstance(data, Arrays): return data
+    name = str(data)
     root = None if root is None and name == 'digits' else data_root(root) # the embedded set needs no folder
     if name == 'digits': return _digits()
     if name in _cifar: return _load_cifar(name, root, download)
     if name == 'tiny-imagenet': return _load_tiny(_find_tiny(root))
     path = next((p for p in (Path(name).expanduser(), root/name) if p.exists()), None)
     if path is None:
-        raise FileNotFoundError(f'name_or_path: expected digits, {", ".join(_cifar)} or tiny-imagenet, '
+        raise FileNotFoundError(f'data: expected digits, {", ".join(_cifar)} or tiny-imagenet, '
                                 f'or a file or folder here or in {root}, got {name!r}')
     if path.suffix == '.npz': return _load_npz(path)
     for k, cls in _cifar.items():
@@ -304,7 +304,7 @@ def load_arrays(
     is_tiny = (path/_annotations).is_file()
     if (path/'train').is_dir() and not is_tiny and held_out(path): return _load_folders(path)
     if path.is_dir() or path.name.endswith(ARCHIVES): return _load_tiny(path)
-    raise ValueError('name_or_path: expected an .npz file, a CIFAR folder, a folder with a folder of images '
+    raise ValueError('data: expected an .npz file, a CIFAR folder, a folder with a folder of images '
                      f'per class in train and test, or Tiny ImageNet in its layout, got {path}')
 
 # %% ../nbs/40_data.ipynb #c064
@@ -362,7 +362,7 @@ class ShiftMirror(RandTransform):
 
 # %% ../nbs/40_data.ipynb #c071
 def get_dls(
-    name_or_path,         # as in `load_arrays`, or `Arrays` that are already loaded
+    data,                 # as in `load_arrays`, or `Arrays` that are already loaded
     root=None,            # folder that holds the data sets; default: the variable `BECKMAN_DATA`, then fastai's data folder
     bs: int=128,          # images per batch, in training and validation
     size: int=None,       # resize to size×size; default: as they are
@@ -375,7 +375,7 @@ def get_dls(
     download: bool=True   # let torchvision download CIFAR when its folder is missing
 ) -> DataLoaders: # x float32 in [0,1] (B,C,H,W), y `TensorCategory`; `dls.valid` is the test split in its order
     "fastai `DataLoaders` over a data set in memory, without normalisation"
-    a = load_arrays(name_or_path, root, download).subset(n_train, n_valid, seed)
+    a = load_arrays(data, root, download).subset(n_train, n_valid, seed)
     if size is not None: a = a.resize(size)
     train, valid = (zip(x.numpy(), y.tolist()) for x, y in ((a.x_train, a.y_train), (a.x_test, a.y_test)))
     rows = [dict(image=image, label=a.classes[k]) for image, k in (*train, *valid)]

@@ -315,19 +315,28 @@ def write_report(
 ): # dict of what was written, name to `Path`
     "Table (CSV), per-image answers, checks and settings (JSON), verdict, figures, and a page (HTML)"
     folder, settings = Path(folder), dict(settings or {}, date=time.strftime('%Y-%m-%dT%H:%M:%S%z'))
+    before = _written_before(folder)
     write_results(folder, _json(_with_checks(result, checks), run=settings))
     report = make_report(result, settings, control, figures, checks, data, defense)
     files = _files(report, result.rows)
     write_others(folder, files)
+    for name in before - set(files): (folder/name).unlink(missing_ok=True)
     return {name: folder/name for name in sorted(files)}
 
 def _files(report, rows):
     "Everything that is written, name to content"
     lines = report.verdict.splitlines()
-    said = dict(headline=report.headline, verdict=lines)
-    files = {'results.json': _json(report.result, run=report.settings, **said)}
-    files['table.csv'] = Table.of(rows).csv().encode()
+    files = {'table.csv': Table.of(rows).csv().encode()}
     columns = ('status', 'check', 'network', 'defense', 'message')
     if report.checks: files['checks.csv'] = Table.of(report.checks, columns).csv().encode()
     files |= {f'{name}.png': png for name,png in report.pictures.items()}
-    return files | {'report.md': _markdown(report).encode(), 'report.html': _page(report).encode()}
+    files |= {'report.md': _markdown(report).encode(), 'report.html': _page(report).encode()}
+    said = dict(headline=report.headline, verdict=lines, files=sorted([*files, 'results.json']))
+    return files | {'results.json': _json(report.result, run=report.settings, **said)}
+
+def _written_before(folder):
+    "Names of the files that an earlier report left in the folder"
+    try:
+        names = json.loads((folder/'results.json').read_text(encoding='utf-8'))['files']
+        return {name for name in names if Path(name).name == name}
+    except (OSError, ValueError, KeyError, TypeError): return set()

@@ -68,7 +68,7 @@ def _repeat(given):
 # %% ../../nbs/studies/50_commands.ipynb #c070
 @command
 def beckman_study(
-    name:str, # cifar10, cifar100, tiny-imagenet, base2, search, confirm, confirm2, autoattack, layer or smoothing
+    name:str, # cifar10, cifar100, tiny-imagenet, base2, transport, search, confirm, confirm2, autoattack, layer or smoothing
     root:str=None, # folder of the data sets; default: the variable BECKMAN_DATA, then fastai's data folder
     data:str=None, # another data set than the study's own: a name, or a path to an .npz
     small:bool=False, # fewer images, one seed, few treatments or layers: minutes instead of hours

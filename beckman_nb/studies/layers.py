@@ -116,12 +116,6 @@ def study_network(
     return net.eval().requires_grad_(False)
 
 # %% ../../nbs/studies/30_layers.ipynb #c032
-def _effort(spec):
-    "The kind of attack that a layer can afford: 'analytic', 'transport' or 'entropic'"
-    if spec['kind'] == 'entropic': return 'entropic'
-    moves = spec['kind'] == 'beckman' and spec['lam'] < 2*2**.5*spec['mu'] # at a higher price nothing moves
-    return 'transport' if moves else 'analytic'
-
 def _bare_block(net, x, y, threat, n_classes):
     "What `network_block` finds on a block, as tensors"
     found = network_block(net, Block(x, y, threat, n_classes))
@@ -152,27 +146,27 @@ class _Study:
     x:Tensor # images (n,C,H,W) in [0,1]
     y:Tensor # labels (n,)
     n_classes:int # number of classes
-    sizes:dict # number of images: 'forward', and for each kind of attack
-    threats:dict # `ThreatModel` of each kind of attack
+    sizes:dict # number of images: 'forward', 'adaptive', and 'entropic' for POT's barycenter
+    threats:dict # `ThreatModel` of the attack: 'adaptive', and 'entropic' for POT's barycenter
     units:Units # runs the pieces
 
     def bare(self, block=100): # dict of tensors, and the seconds that it took; `OutOfTime` when time is up
         "The bare network under attack, block by block, joined"
         parts, seconds = [], 0.
         for i,(xb, yb) in enumerate(zip(self.x.split(block), self.y.split(block))):
-            given = xb, yb, self.threats['analytic'], self.n_classes
+            given = xb, yb, self.threats['adaptive'], self.n_classes
             parts.append(self.units(f'bare/{i:03d}', _bare_block, self.net, *given))
             seconds += self.units.took
         return _joined(parts), seconds
 
     def forward(self, spec, bare): # function and arguments
         "How the clean and oblivious answers of one layer are found"
-        some = slice(0, self.sizes['analytic' if spec['kind'] == 'entropic' else 'forward'])
+        some = slice(0, self.sizes['adaptive' if spec['kind'] == 'entropic' else 'forward'])
         return forward_row, spec, self.net, self.x[some], self.y[some], bare['adv'][some]
 
     def adaptive(self, spec, bare): # function and arguments
         "How the adaptive answers of one layer are found"
-        effort = _effort(spec)
+        effort = 'entropic' if spec['kind'] == 'entropic' else 'adaptive'
         some = slice(0, self.sizes[effort])
         images = self.x[some], self.y[some], _cut(bare, some)
         return _adaptive_blocks, spec, self.net, *images, self.threats[effort], self.n_classes
@@ -197,7 +191,7 @@ class _Study:
         return rows, missing, skipped
 
 # %% ../../nbs/studies/30_layers.ipynb #c033
-SMALL = dict(n=40, n_adaptive=20, n_transport=4, n_entropic=1) # images of a small study
+SMALL = dict(n=40, n_adaptive=20, n_entropic=1) # images of a small study
 _SMALL_LAYERS = ('shift 1', 'shift 4', 'noise 1', 'rotate 4', 'darken 0.1', 'published', 'pair 4', 'lam 1/32',
                  'entropic')
 _SMALL_ADAPTIVE = ('shift 1', 'published', 'lam 1/32', 'entropic')
@@ -227,10 +221,9 @@ def run_layer_study(
     base=None, # checkpoint of the network, as in `study_network`
     data=None, # data set, as in `load_arrays`; `None`: CIFAR-10, and digits for a small study
     n=1000, # test images for clean and oblivious accuracy
-    n_adaptive=200, # of them for adaptive accuracy, where no mass moves
-    n_transport=50, # the same where mass moves, which is slow to attack
-    n_entropic=30, # the same for POT's barycenter
-    slow_attacks=('apgd-ce',), # what these two are attacked with, of 'apgd-ce' and 'apgd-t'; everything else with both
+    n_adaptive=100, # of them for adaptive accuracy
+    n_entropic=30, # the same for POT's barycenter, which is slow to attack
+    slow_attacks=('apgd-ce',), # what that one is attacked with, of 'apgd-ce' and 'apgd-t'; everything else with both
     eps=None, # radius of the perturbations, Linf; `None`: 8/255, and 0.1 for a small study of digits
     seed=0, # of every random start
     minutes=None, # start no measurement after this many
@@ -238,11 +231,11 @@ def run_layer_study(
     progress=False, # say how far it is, and how long it will take
 ): # dict: `settings`, `rows` by layer ('none' is the bare network), `curves`, `missing`, `skipped`, and where and when it was computed
     "Run the study of the layer, or what is left of it"
-    if small: n, n_adaptive, n_transport, n_entropic = SMALL.values()
+    if small: n, n_adaptive, n_entropic = SMALL.values()
     data = data or ('digits' if small else 'cifar10')
     eps = eps or (.1 if small and data == 'digits' else 8/255)
     net, x, y, n_classes = _prepared(folder, root, base, data, n, eps, seed, device)
-    sizes = dict(forward=len(x), analytic=n_adaptive, transport=n_transport, entropic=n_entropic)
+    sizes = dict(forward=len(x), adaptive=n_adaptive, entropic=n_entropic)
     threat = ThreatModel(eps, quick=small, seed=seed, attacks=('apgd-ce', 'apgd-t'))
     slow = replace(threat, attacks=tuple(slow_attacks))
     settings = dict(data=data, n=sizes, eps=eps, norm='Linf', seed=seed, fingerprint=fingerprint(x, y),
@@ -251,7 +244,7 @@ def run_layer_study(
     layers, attacked = _chosen(small)
     total = -(-len(x)//100) + len(layers) + len(attacked)
     units = Units(total, progress, folder, settings | dict(n=str(sizes)), minutes)
-    threats = dict(analytic=threat, transport=slow, entropic=slow)
+    threats = dict(adaptive=threat, entropic=slow)
     study = _Study(net, x, y, n_classes, sizes, threats, units)
     with under_attack(net):
         try: bare, seconds = study.bare()
@@ -280,7 +273,7 @@ def _about(rows, device):
                 seconds=round(seconds, 1), versions=versions(device) | {'POT': pot},
                 date=time.strftime('%Y-%m-%d'))
 
-_SIZES = dict(n='forward', n_adaptive='analytic', n_transport='transport', n_entropic='entropic')
+_SIZES = dict(n='forward', n_adaptive='adaptive', n_entropic='entropic')
 
 def _command(settings, small, base):
     "The call that computes it again"
@@ -312,7 +305,7 @@ def layer_accuracy(
     "One accuracy with its 95% interval; that of the bare network on the images on which layers are attacked"
     right = layer_answers(result, name, protocol)
     if right is None: return None
-    if (name, protocol) == ('none', 'adaptive'): right = right[:result['settings']['n']['analytic']]
+    if (name, protocol) == ('none', 'adaptive'): right = right[:result['settings']['n']['adaptive']]
     lo, hi = wilson(right.sum(), len(right))
     return dict(n=len(right), accuracy=right.double().mean().item(), lo=lo, hi=hi)
 
