@@ -362,12 +362,15 @@ def write_certificates(
 ) -> dict: # of what was written, name to `Path`
     "Numbers first, then the table, the figures and the page"
     folder = Path(folder)
-    content = json.dumps(report.to_dict(), indent=1, ensure_ascii=False, default=str).encode()
-    write_results(folder, content)
+    def content(**more):
+        "Of results.json"
+        return json.dumps(report.to_dict() | more, indent=1, ensure_ascii=False, default=str).encode()
+    before = write_results(folder, content())
     report.pictures = certificate_pictures(report, x)
     files = {'table.csv': Table.of([_flat(row) for row in report.rows()]).csv().encode()}
     files |= {f'{name}.png': png for name, png in report.pictures.items()}
     heading = 'What no attacker who moves light can change'
     files['report.html'] = html_page(heading, heading, _body(report)).encode()
-    write_others(folder, files)
-    return {name: folder/name for name in sorted(['results.json', *files])}
+    files['results.json'] = content(files=sorted([*files, 'results.json']))
+    write_others(folder, files, before)
+    return {name: folder/name for name in sorted(files)}

@@ -278,29 +278,40 @@ def _elsewhere(content):
     return f'the results were saved to {spare}'
 
 # %% ../../nbs/evaluate/50_report.ipynb #e264
+def _written_before(folder):
+    "Names of the files that an earlier report left in the folder"
+    try:
+        names = json.loads((folder/'results.json').read_text(encoding='utf-8'))['files']
+        return {name for name in names if Path(name).name == name}
+    except (OSError, ValueError, KeyError, TypeError): return set()
+
 def write_results(
     folder, # `Path`, made if it does not exist
     content, # of `results.json`
-):
+): # set of names of files that an earlier report left in the folder, for `write_others`
     "Write `results.json`; where the folder refuses, write it elsewhere and raise an `OSError` that says so"
+    before = _written_before(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder/'results.json', content)
     except OSError as e:
         what = f'folder: {folder} cannot be written ({e.strerror}); {_elsewhere(content)}'
         raise OSError(e.errno, what) from e
+    return before
 
 def write_others(
     folder, # `Path` with `results.json`
-    files, # dict of name to content
+    files, # dict of name to content, with that of `results.json` as it names them all under 'files'
+    before, # what `write_results` returned
 ):
-    "Write the other files; an error says what is there already"
+    "Write the other files, and remove what only an earlier report wrote; an error says what is there already"
     for name,content in files.items():
         try: write_whole(folder/name, content)
         except OSError as e:
             what = f'folder: {folder/name} cannot be written ({e.strerror}); '
             what += 'results.json is complete, and the others can be made from it'
             raise OSError(e.errno, what) from e
+    for name in before - set(files): (folder/name).unlink(missing_ok=True)
 
 # %% ../../nbs/evaluate/50_report.ipynb #c051
 def write_report(
@@ -315,12 +326,10 @@ def write_report(
 ): # dict of what was written, name to `Path`
     "Table (CSV), per-image answers, checks and settings (JSON), verdict, figures, and a page (HTML)"
     folder, settings = Path(folder), dict(settings or {}, date=time.strftime('%Y-%m-%dT%H:%M:%S%z'))
-    before = _written_before(folder)
-    write_results(folder, _json(_with_checks(result, checks), run=settings))
+    before = write_results(folder, _json(_with_checks(result, checks), run=settings))
     report = make_report(result, settings, control, figures, checks, data, defense)
     files = _files(report, result.rows)
-    write_others(folder, files)
-    for name in before - set(files): (folder/name).unlink(missing_ok=True)
+    write_others(folder, files, before)
     return {name: folder/name for name in sorted(files)}
 
 def _files(report, rows):
@@ -333,10 +342,3 @@ def _files(report, rows):
     files |= {'report.md': _markdown(report).encode(), 'report.html': _page(report).encode()}
     said = dict(headline=report.headline, verdict=lines, files=sorted([*files, 'results.json']))
     return files | {'results.json': _json(report.result, run=report.settings, **said)}
-
-def _written_before(folder):
-    "Names of the files that an earlier report left in the folder"
-    try:
-        names = json.loads((folder/'results.json').read_text(encoding='utf-8'))['files']
-        return {name for name in names if Path(name).name == name}
-    except (OSError, ValueError, KeyError, TypeError): return set()
