@@ -10,7 +10,7 @@ import math
 import torch
 import torch.nn.functional as F
 from dataclasses import replace
-from .loop import Limits, Problem, Solution, solve
+from .loop import Limits, Problem, Solution
 
 # %% ../../nbs/solvers/20_coarse.ipynb #c060
 def _halve(t):
@@ -45,20 +45,20 @@ def check_levels(levels):
         raise ValueError(f"levels: expected None or an integer >= 0, got {levels!r}")
 
 # %% ../../nbs/solvers/20_coarse.ipynb #c066
-def _from_coarse(make, problem, limits, levels, piece, ease=10):
+def _from_coarse(solver, problem, limits, levels, ease=10):
     "A start from the solution of the halved problem, itself started from its halved problem, `levels` times"
     if levels == 0: return None
     params, size = problem.params, problem.views.shape[-2:]
     coarse = Problem(_halve(problem.views), problem.weights, replace(params, lam=2*params.lam))
-    start = _from_coarse(make, coarse, limits, levels - 1, piece, ease)
-    found = solve(make, coarse, Limits(ease*limits.tol, 100, limits.check), start, piece)
+    start = _from_coarse(solver, coarse, limits, levels - 1, ease)
+    found = solver(coarse, Limits(ease*limits.tol, 100, limits.check), start)
     image, multipliers = _double(found.image, *size), _double(found.multipliers, *size)
     return Solution(image, _double_flow(found.flow, *size), multipliers)
 
 @torch.no_grad()
-def solve_on_levels(make, problem, limits, init=None, levels=None, piece=None):
-    "`solve` at full size, from `init` or from `levels` smaller problems (None: as many as pay)"
+def solve_on_levels(solver, problem, limits, init=None, levels=None):
+    "`solver` at full size, from `init` or from `levels` smaller problems (None: as many as pay)"
     check_levels(levels)
     if levels is None: levels = default_levels(problem.params, *problem.views.shape[-2:])
-    if init is None: init = _from_coarse(make, problem, limits, levels, piece)
-    return solve(make, problem, limits, init, piece)
+    if init is None: init = _from_coarse(solver, problem, limits, levels)
+    return solver(problem, limits, init)

@@ -14,7 +14,7 @@ import triton.language as tl
 from torch import Tensor
 from ..program.beckman import BeckmanParams
 from .coarse import solve_on_levels
-from .loop import Limits, Problem, Solution, check_slack, eased_price
+from .loop import Limits, Problem, Solution, check_slack, eased_price, solve
 from .pdhg import PDHG
 
 # %% ../../nbs/solvers/60_gpu.ipynb #c006
@@ -333,4 +333,4 @@ def gpu_pdhg(marginals: Tensor, # `(N,B,C,H,W)` on a CUDA device, finite and >= 
     "Beckman barycenters by compiled PDHG on a GPU, certified image by image"
     problem, limits = Problem.checked(marginals, params, weights), Limits(tol, max_iters, check)
     make = partial(GpuPDHG, first=check, growth=1.6, slack=check_slack(slack))   # epochs that start short
-    return solve_on_levels(make, problem, limits, init, levels)
+    return solve_on_levels(partial(solve, make), problem, limits, init, levels)

@@ -14,7 +14,7 @@ from ..program.cosine import laplace_solver
 from ..program.grid import difference, divergence
 from .coarse import solve_on_levels
 from .loop import (
-    Iteration, Limits, Problem, Solution, check_slack, eased_price, pick)
+    Iteration, Limits, Problem, Solution, check_slack, eased_price, pick, solve)
 
 # %% ../../nbs/solvers/30_splitting.ipynb #c090
 def _local(z, q, p, w, a, params):
@@ -82,4 +82,5 @@ def splitting(marginals: Tensor, # `(N,B,C,H,W)`, finite and >= 0, float32 or fl
              ) -> Solution: # as `pdhg`, with the true gap of every image, converged or not
     "Beckman barycenters by splitting with an exact projection; few iterations on any grid"
     problem, limits = Problem.checked(marginals, params, weights), Limits(tol, max_iters, check)
-    return solve_on_levels(partial(Splitting, slack=check_slack(slack)), problem, limits, init, levels)
+    make = partial(Splitting, slack=check_slack(slack))
+    return solve_on_levels(partial(solve, make), problem, limits, init, levels)
