@@ -13,7 +13,7 @@ from numba import njit
 from torch import Tensor
 from ..program.beckman import BeckmanParams
 from .closed_form import edge_mask, exact_average, FAST, fill_plane, flat_planes
-from .closed_form import load_plane, multiplier_plane, pack_prices, run_threads
+from .closed_form import load_plane, multiplier_plane, pack_prices, PLAIN, run_threads
 from .kernels import entry_kernel
 
 # %% ../../nbs/solvers/45_certificate.ipynb #c040
@@ -106,6 +106,13 @@ def dual_plane(p, w, y, pbar, prices, edge, width, r, d, s):
     else:
         for k in range(len(r)): value += r[k] if r[k] < 0. else 0.
     return value
+
+# %% ../../nbs/solvers/45_certificate.ipynb #r002
+@njit(**PLAIN)
+def is_done(primal, dual, tol, spare, nil):
+    "Whether a plane needs no more iterations"
+    gap = max(primal - dual, 0.)
+    return gap <= tol*primal + spare or max(gap, primal) <= nil
 
 # %% ../../nbs/solvers/45_certificate.ipynb #c073
 @entry_kernel
