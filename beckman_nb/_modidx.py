@@ -1690,8 +1690,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                    'beckman_nb/solvers/loop.py'),
                                          'beckman_nb.solvers.loop._closed_border': ( 'solvers/loop.html#_closed_border',
                                                                                      'beckman_nb/solvers/loop.py'),
-                                         'beckman_nb.solvers.loop._solve_piece': ( 'solvers/loop.html#_solve_piece',
-                                                                                   'beckman_nb/solvers/loop.py'),
                                          'beckman_nb.solvers.loop.blank_judgement': ( 'solvers/loop.html#blank_judgement',
                                                                                       'beckman_nb/solvers/loop.py'),
                                          'beckman_nb.solvers.loop.check_slack': ( 'solvers/loop.html#check_slack',

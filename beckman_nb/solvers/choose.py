@@ -53,10 +53,10 @@ def _module(name): return import_module(f'beckman_nb.solvers.{name}')
 # %% ../../nbs/solvers/80_choose.ipynb #m002
 NEEDS = dict(   # bytes of an image at the peak, and bytes that stay, in bytes of its marginals
     closed=(18, 4), closed_cpu=(3, 3), closed_gpu=(4, 3),
-    pdhg=(39, 5), splitting=(42, 5), cpu=(27, 5), gpu=(30, 5),
+    pdhg=(39, 5), splitting=(42, 5), cpu=(35, 5), gpu=(30, 5),
     gradient=(48, 2), gradient_cpu=(12, 2),
     gap=(26, 1), gap_cpu=(2, 1), proof=(20, 5),
-    transport=(54, 5), transport_cpu=(29, 5))
+    transport=(54, 5), transport_cpu=(50, 5))
 
 def parts(way, p, most=None, dim=1, views=1):
     "Slices of a batch whose images lie along `dim`, each of which fits into memory by this way"

@@ -184,11 +184,17 @@ def blank_judgement(count, device):
     gap, primal = per_image(torch.float64), per_image(torch.float64)
     return gap, primal, per_image(torch.int64), per_image(torch.bool)
 
-def _solve_piece(make, problem, limits, init, found, first):
-    "Solve one piece of a batch into `found`, from image `first` on"
+@torch.no_grad()
+def solve(make: Callable, # function of a problem, limits and a start that returns an `Iteration`
+          problem: Problem, # what to solve
+          limits: Limits, # when to stop
+          init: Solution=None, # a solution of a similar problem of the same shape, to start from
+         ) -> Solution: # with the true gap of every image, converged or not
+    "Iterate, certify, drop what is done"
+    if init is not None: check_start(problem, init)
+    found, zero = problem.blank(), problem.zero()
     iteration, done = make(problem, limits, init), 0
-    zero = problem.zero()
-    index = first + torch.arange(len(problem), device=zero.device)
+    index = torch.arange(len(problem), device=zero.device)
     while True:
         gap, primal = iteration.certify()
         good = relative(gap, primal, zero) <= limits.tol
@@ -200,7 +206,7 @@ def _solve_piece(make, problem, limits, init, found, first):
             iteration.deliver(found, at, which)
             found.gap[at], found.primal[at] = gap[which], primal[which]
             found.iters[at], found.converged[at] = done, good[which]
-            if len(stay) == 0: return
+            if len(stay) == 0: return found
             index, primal = index[stay], primal[stay]
             zero = zero[stay]
             iteration.keep(stay)
@@ -208,19 +214,3 @@ def _solve_piece(make, problem, limits, init, found, first):
         steps = min(limits.check, limits.max_iters - done)
         iteration.advance(steps)
         done += steps
-
-@torch.no_grad()
-def solve(make: Callable, # function of a problem, limits and a start that returns an `Iteration`
-          problem: Problem, # what to solve
-          limits: Limits, # when to stop
-          init: Solution=None, # a solution of a similar problem of the same shape, to start from
-          piece: int=None, # images at a time; None: all
-         ) -> Solution: # with the true gap of every image, converged or not
-    "Iterate, certify, drop what is done: the loop of every solver"
-    if init is not None: check_start(problem, init)
-    found = problem.blank()
-    for first in range(0, len(problem), piece or len(problem)):
-        some = slice(first, first + (piece or len(problem)))
-        start = None if init is None else start_of(init, some)
-        _solve_piece(make, problem.part(some), limits, start, found, first)
-    return found
