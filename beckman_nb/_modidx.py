@@ -1515,6 +1515,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                         'beckman_nb.solvers.cpu._put': ('solvers/cpu.html#_put', 'beckman_nb/solvers/cpu.py'),
                                         'beckman_nb.solvers.cpu._rebalance': ('solvers/cpu.html#_rebalance', 'beckman_nb/solvers/cpu.py'),
                                         'beckman_nb.solvers.cpu._relax': ('solvers/cpu.html#_relax', 'beckman_nb/solvers/cpu.py'),
+                                        'beckman_nb.solvers.cpu._room': ('solvers/cpu.html#_room', 'beckman_nb/solvers/cpu.py'),
                                         'beckman_nb.solvers.cpu._settle': ('solvers/cpu.html#_settle', 'beckman_nb/solvers/cpu.py'),
                                         'beckman_nb.solvers.cpu._solve_plane': ( 'solvers/cpu.html#_solve_plane',
                                                                                  'beckman_nb/solvers/cpu.py'),

@@ -131,8 +131,9 @@ def _copy_point(to, source):
     copy_plane(to[2], source[2])
 
 @njit(**PLAIN)
-def _advance(views, w, base, states, omega, lam, prm, relax, steps, turn, width, scratch):
+def _advance(given, w, states, omega, lam, prm, relax, steps, turn, width, scratch):
     "`steps` iterations of one plane, the last of which is also kept as it is before relaxation"
+    views, base, _ = given
     z, new, start = states
     m, q, y = z
     m1, q1, y1 = new
@@ -152,8 +153,9 @@ def _advance(views, w, base, states, omega, lam, prm, relax, steps, turn, width,
 
 # %% ../../nbs/solvers/50_cpu.ipynb #c047
 @njit(**PLAIN)
-def _load(p, w, b, c, prm, views, base, pbar):
-    "The views of one plane, their average, and what the barycenter step adds"
+def _load(p, w, b, c, prm, given):
+    "The views of one plane, what the barycenter step adds, and their average"
+    views, base, pbar = given
     load_plane(p, b, c, views, prm)
     exact_average(views, w, pbar)
     for k in range(len(base)): base[k] = prm.kappa*pbar[k] - prm.theta
@@ -193,8 +195,9 @@ def _cold_start(views, w, prm, point, work):
     multiplier_plane(views, w, prm, q, y, work[0], work[1])
 
 @njit(**PLAIN)
-def _judge(views, w, point, pbar, prices, edge, width, room):
+def _judge(given, w, point, prices, edge, width, room):
     "Objective of one plane, bound from below, and what is paid for transport"
+    views, _, pbar = given
     m, q, y = point
     r, d, s = room
     primal, paid = primal_plane(views, w, m, q, pbar, prices, width, r)
@@ -205,9 +208,9 @@ POOLED = .1   # share of the tolerance that the planes of an image have together
 _Rule = namedtuple('_Rule', 'own max_iters check first growth relax share')
 
 @njit(**PLAIN)
-def _solve_plane(views, w, base, pbar, states, seen, spare, nil, prm, prices, rule, width, scratch, room):
+def _solve_plane(given, w, states, seen, spare, nil, prm, prices, rule, width, step, room):
     "Iterate one plane until it is done: iterations, objective and bound"
-    z, new, start = states
+    z, new, _ = states
     primal, dual, paid = seen
     omega, lam = prm.mu, prm.lam
     length = left = rule.first
@@ -215,7 +218,7 @@ def _solve_plane(views, w, base, pbar, states, seen, spare, nil, prm, prices, ru
     while done < rule.max_iters and not is_done(primal, dual, rule.own, spare, nil):
         if rule.share > 0:
             ease = min(.01, rule.share*primal/max(paid, 1e-300))
-            lam = views.dtype.type(prices.lam*(1 - ease))
+            lam = z[1].dtype.type(prices.lam*(1 - ease))
         _settle(z[0], prm.tiny, prm.zero)
         _settle(z[2], prm.tiny, prm.zero)
         steps = min(rule.check, rule.max_iters - done)
@@ -224,57 +227,62 @@ def _solve_plane(views, w, base, pbar, states, seen, spare, nil, prm, prices, ru
             now = min(steps, left)
             steps -= now
             left -= now
-            omega = _advance(views, w, base, states, omega, lam, prm, rule.relax, now, left == 0, width, scratch)
+            omega = _advance(given, w, states, omega, lam, prm, rule.relax, now, left == 0, width, step)
             if left == 0: length = left = int(rule.growth*length)
-        primal, dual, paid = _judge(views, w, new, pbar, prices, scratch[2], width, room)
+        primal, dual, paid = _judge(given, w, new, prices, step[2], width, room)
     return done, primal, dual
 
-@njit(**PLAIN)
-def _blank_point(n, pixels, width, like):
-    "Room for flow, barycenter and padded multipliers of one plane"
-    kind = like.dtype
-    return np.zeros((n, 2, pixels), kind), np.zeros(pixels, kind), np.zeros((n, pixels + width + 1), kind)
-
 # %% ../../nbs/solvers/50_cpu.ipynb #c048a
-@entry_kernel
-def _start_planes(p, w, prm, prices, cold, unknowns, judged, width, first, stop):
-    "Judge planes `first` to `stop` where they start: at `unknowns`, or where `cold` at their analytic barycenters"
-    n, _, channels, pixels = p.shape
-    views, base, pbar = np.empty((n, pixels), p.dtype), np.empty(pixels, p.dtype), np.empty(pixels)
-    work, edge = np.empty((9, pixels), p.dtype), edge_mask(pixels, width, prm)
-    room = np.empty(pixels), np.zeros(pixels + width + 1), np.empty(pixels)
-    point = _blank_point(n, pixels, width, p)
-    for plane in range(first, stop):
-        b, c = plane//channels, plane % channels
-        wb = w[:, b].copy()
-        _load(p, wb, b, c, prm, views, base, pbar)
-        if cold:
-            _cold_start(views, wb, prm, point, work)
-            _put(unknowns, wb, b, c, point)
-        else: _take(unknowns, wb, b, c, edge, prm, width, point)
-        primal, dual, paid = _judge(views, wb, point, pbar, prices, edge, width, room)
-        judged[0, b, c], judged[1, b, c], judged[2, b, c] = primal, dual, paid
+@njit(**PLAIN)
+def _room(p, width, prm):
+    "Memory for one plane: what is given, scratch of an iteration, scratch of a certificate"
+    n, pixels = len(p), p.shape[3]
+    pad, kind = pixels + width + 1, p.dtype
+    given = np.empty((n, pixels), kind), np.empty(pixels, kind), np.empty(pixels)
+    step = np.zeros((2, pad), kind), np.empty(pixels, kind), edge_mask(pixels, width, prm)
+    return given, step, (np.empty(pixels), np.zeros(pad), np.empty(pixels))
+
+@njit(**PLAIN)
+def _blank_point(p, width):
+    "Room for flow, barycenter and padded multipliers of one plane"
+    n, pixels = len(p), p.shape[3]
+    flow, multipliers = np.zeros((n, 2, pixels), p.dtype), np.zeros((n, pixels + width + 1), p.dtype)
+    return flow, np.zeros(pixels, p.dtype), multipliers
 
 @entry_kernel
-def _finish_planes(p, w, prm, prices, rule, spare, nil, unknowns, judged, iters, width, first, stop):
-    "Solve planes `first` to `stop` from `unknowns`, where their solutions go"
-    n, _, channels, pixels = p.shape
-    views, base, pbar = np.empty((n, pixels), p.dtype), np.empty(pixels, p.dtype), np.empty(pixels)
-    bar, image = np.zeros((2, pixels + width + 1), p.dtype), np.empty(pixels, p.dtype)
-    edge = edge_mask(pixels, width, prm)
-    room = np.empty(pixels), np.zeros(pixels + width + 1), np.empty(pixels)
-    z, new = _blank_point(n, pixels, width, p), _blank_point(n, pixels, width, p)
-    start = _blank_point(n, pixels, width, p)
+def _start_planes(p, w, prm, prices, width, cold, unknowns, judged, first, stop):
+    "Judge planes `first` to `stop` at `unknowns`, or where `cold` at their analytic barycenters"
+    channels, pixels = p.shape[2:]
+    given, step, room = _room(p, width, prm)
+    point, work = _blank_point(p, width), np.empty((9, pixels), p.dtype)
     for plane in range(first, stop):
         b, c = plane//channels, plane % channels
         wb = w[:, b].copy()
-        _load(p, wb, b, c, prm, views, base, pbar)
-        _take(unknowns, wb, b, c, edge, prm, width, new)
+        _load(p, wb, b, c, prm, given)
+        if cold:
+            _cold_start(given[0], wb, prm, point, work)
+            _put(unknowns, wb, b, c, point)
+        else: _take(unknowns, wb, b, c, step[2], prm, width, point)
+        seen = _judge(given, wb, point, prices, step[2], width, room)
+        for k in range(3): judged[k, b, c] = seen[k]
+
+@entry_kernel
+def _finish_planes(p, w, prm, prices, width, rule, spare, nil, unknowns, judged, iters, first, stop):
+    "Solve planes `first` to `stop` from `unknowns`, where their solutions go"
+    channels = p.shape[2]
+    given, step, room = _room(p, width, prm)
+    z, new = _blank_point(p, width), _blank_point(p, width)
+    start = _blank_point(p, width)
+    for plane in range(first, stop):
+        b, c = plane//channels, plane % channels
+        wb = w[:, b].copy()
+        _load(p, wb, b, c, prm, given)
+        _take(unknowns, wb, b, c, step[2], prm, width, new)
         _copy_point(z, new)
         _copy_point(start, new)
         seen = judged[0, b, c], judged[1, b, c], judged[2, b, c]
-        found = _solve_plane(views, wb, base, pbar, (z, new, start), seen, spare[b], nil[b], prm, prices, rule,
-                             width, (bar, image, edge), room)
+        found = _solve_plane(given, wb, (z, new, start), seen, spare[b], nil[b], prm, prices, rule, width,
+                             step, room)
         iters[b, c], judged[0, b, c], judged[1, b, c] = found
         _put(unknowns, wb, b, c, new)
 
@@ -288,23 +296,23 @@ def solve_planes(problem, limits, init=None, first=40, growth=1.3, relax=1.8, sl
         for name in ('flow', 'image', 'multipliers'): getattr(found, name).copy_(getattr(init, name))
     p, w = flat_planes(problem.views), problem.weights.contiguous().numpy()
     unknowns = tuple(flat_planes(t) for t in (found.flow, found.image, found.multipliers))
-    _, images, channels, _ = p.shape
     prices = pack_prices(problem.params, p.dtype), pack_prices(problem.params, np.float64)
-    given, width = (p, w, *prices), problem.views.shape[-1]
+    images, channels = p.shape[1:3]
     judged, iters = np.empty((3, images, channels)), np.empty((images, channels), np.int64)
-    def shared_out(kernel, *args): run_threads(kernel, images*channels, *given, *args, width, pieces=8)
-    def total():
-        "Gap and objective of every image, and how many are done"
+    def shared_out(kernel, *args):
+        run_threads(kernel, images*channels, p, w, *prices, problem.views.shape[-1], *args, pieces=8)
+    def together():
+        "Gap and objective of every image, and whether it is done"
         primal, dual = torch.from_numpy(judged[:2].sum(2))
         gap = (primal - dual).clamp(min=0)
         return gap, primal, relative(gap, primal, zero) <= limits.tol
     shared_out(_start_planes, init is None, unknowns, judged)
     spare = POOLED*limits.tol*judged[1].sum(1).clip(min=0)/channels
-    spare[total()[2].numpy()] = np.inf
-    rule = _Rule((1 - POOLED)*limits.tol, limits.max_iters, limits.check, first, float(growth), p.dtype.type(relax),
-                 float(slack*limits.tol))
+    spare[together()[2].numpy()] = np.inf
+    rule = _Rule((1 - POOLED)*limits.tol, limits.max_iters, limits.check, first, float(growth),
+                 p.dtype.type(relax), float(slack*limits.tol))
     shared_out(_finish_planes, rule, spare, zero.numpy()/channels, unknowns, judged, iters)
-    found.gap, found.primal, found.converged = total()
+    found.gap, found.primal, found.converged = together()
     found.iters = torch.from_numpy(iters).amax(1)
     return found
 

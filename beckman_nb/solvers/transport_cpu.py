@@ -49,7 +49,8 @@ def _turn_plane(points, mean, count, w, rule, frame, inverse, slopes):
 def _solve_plane(amount, f, points, w, nil, rule, frame, inverse, room, slopes, judge):
     "Iterate one plane until it is done: iterations, cost and bound, with what attains them in `judge`"
     now, sums, _ = points
-    length, count, done = rule.first, 0, 0
+    length, count = rule.first, 0
+    done = 0
     mean, cost, value = mean_is_better(amount, now, sums, count, frame, judge)
     while done < rule.max_iters and not is_done(cost, value, rule.tol, 0., nil):
         if count >= length:
@@ -68,8 +69,9 @@ def _solve_plane(amount, f, points, w, nil, rule, frame, inverse, room, slopes, 
 @entry_kernel
 def _solve_planes(frame, weights, rule, nil, unknowns, judged, iters, first, stop):
     "The cheapest transport in planes `first` to `stop`, put where it belongs"
-    amount, f, width = frame.amount, frame.f, frame.width
-    channels, n = amount.shape[1], amount.shape[2]
+    amount, f = frame.amount, frame.f
+    channels, n = amount.shape[1:]
+    width = frame.width
     flow, residual, prices = unknowns
     e = np.empty((n//width, width), f.dtype)
     room = np.zeros((2, n + width + 1), f.dtype), e, np.empty_like(e)
@@ -82,7 +84,8 @@ def _solve_planes(frame, weights, rule, nil, unknowns, judged, iters, first, sto
         for point in points: set_point(point, point, nothing)
         w = weights[b, c].copy()
         invert_stiffness(frame.modes.stiff, w[1], inverse)
-        found = _solve_plane(amount[b, c], f[b, c], points, w, nil[b], rule, frame, inverse, room, slopes, judge)
+        found = _solve_plane(amount[b, c], f[b, c], points, w, nil[b], rule, frame, inverse, room, slopes,
+                             judge)
         iters[b, c], judged[0, b, c], judged[1, b, c] = found
         copy_plane(flow[b, c], judge.flow)
         copy_plane(residual[b, c], judge.residual)
@@ -131,7 +134,8 @@ def cpu_transport(
     rule = _Rule(float(tol), max_iters, check, schedule.length, schedule.growth, not schedule.fixed)
     nil = change.zero().numpy()/channels
     with _linear_algebra().limit(limits=1, user_api='blas'):
-        run_threads(_solve_planes, images*channels, frame, weights, rule, nil, unknowns, judged, iters, pieces=8)
+        run_threads(_solve_planes, images*channels, frame, weights, rule, nil, unknowns, judged, iters,
+                    pieces=8)
     cost, value = torch.from_numpy(judged.sum(2))
     found.gap, found.primal = (cost - value).clamp(min=0), cost
     found.converged = relative(found.gap, cost, change.zero()) <= limits.tol
