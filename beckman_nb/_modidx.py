@@ -1323,6 +1323,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                           'beckman_nb/solvers/adjoint_cpu.py'),
                                                 'beckman_nb.solvers.adjoint_cpu._conjugate': ( 'solvers/adjoint_cpu.html#_conjugate',
                                                                                                'beckman_nb/solvers/adjoint_cpu.py'),
+                                                'beckman_nb.solvers.adjoint_cpu._flow_forces': ( 'solvers/adjoint_cpu.html#_flow_forces',
+                                                                                                 'beckman_nb/solvers/adjoint_cpu.py'),
                                                 'beckman_nb.solvers.adjoint_cpu._forces': ( 'solvers/adjoint_cpu.html#_forces',
                                                                                             'beckman_nb/solvers/adjoint_cpu.py'),
                                                 'beckman_nb.solvers.adjoint_cpu._gradient': ( 'solvers/adjoint_cpu.html#_gradient',

@@ -88,31 +88,48 @@ def _forces(m, c, give, q, f, width):
         ci, fi = c[i], f[i]
         for k in range(n): fi[k] += ci[k]*q[k]
 
+@njit(**FAST)
+def _flow_forces(m, c, give, q, f, width):
+    "The same of a flow alone, whatever `q` and `f` were; `q` is what pulls at the image"
+    n = len(q)
+    fill_plane(q, f.dtype.type(0))
+    for i in range(len(c)):
+        ci, fi = c[i], f[i]
+        my, mx = m[i, 0], m[i, 1]
+        up, left = my[1:], mx[width:]
+        my, mx = my[width + 1:], mx[width + 1:]
+        for k in range(n):
+            s = ci[k]*(my[k] - up[k] + mx[k] - left[k])
+            q[k] += s
+            fi[k] = -s
+    for i in range(len(c)):
+        ci, fi = c[i], f[i]
+        for k in range(n): fi[k] += ci[k]*give[k]*q[k]
+
 # %% ../../nbs/solvers/72_adjoint_cpu.ipynb #a016
 @njit(**FAST)
-def _resist(m, f, bend, on, edge, width, out):
+def _resist(m, f, bend, width, out):
     "The transposed force on the flow of one view into `out`, and its product with the flow"
-    n = len(edge)
+    n = out.shape[1]
     my, mx = m[0, width + 1:], m[1, width + 1:]
     oy, ox = out[0], out[1]
     gy, gx = bend[0], bend[1]
-    ay, ax = on[0], on[1]
     down, right = f[width:], f[1:]
     total = f.dtype.type(0)
     for k in range(n):
         s = gy[k]*my[k] + gx[k]*mx[k]
-        a = ay[k]*(down[k] - f[k]) + gy[k]*s
-        b = ax[k]*(right[k] - f[k]) + gx[k]*s
+        a = down[k] - f[k] + gy[k]*s
+        b = right[k] - f[k] + gx[k]*s
         oy[k], ox[k] = a, b
         total += a*my[k] + b*mx[k]
     return total
 
 @njit(**PLAIN)
-def _residual(m, f, bend, on, edge, width, r):
+def _residual(m, f, bend, width, r):
     "Residual of all views: minus what resists their flow"
     for i in range(len(f)):
-        _resist(m[i], f[i], bend[i], on[i], edge, width, r[i])
-        for k in range(len(edge)): r[i, 0, k], r[i, 1, k] = -r[i, 0, k], -r[i, 1, k]
+        _resist(m[i], f[i], bend[i], width, r[i])
+        for k in range(r.shape[2]): r[i, 0, k], r[i, 1, k] = -r[i, 0, k], -r[i, 1, k]
 
 # %% ../../nbs/solvers/72_adjoint_cpu.ipynb #a018
 @njit(**FAST)
@@ -156,9 +173,9 @@ def _patience(tol):
     return int(15*max(1., -math.log10(max(tol, 1e-12))))
 
 @njit(**PLAIN)
-def _conjugate(c, give, bend, on, inverse, edge, m, r, d, hd, q, f, width, goal, limit, patience):
+def _conjugate(c, give, bend, inverse, m, r, d, hd, q, f, width, goal, limit, patience):
     "Iterate until the squared error in the norm of H seems at most `goal`: iterations, and that estimate"
-    gains, number = np.zeros(limit + 1), r.dtype.type
+    gains, number = np.empty(limit + 1), r.dtype.type
     before, left = 0, 0.
     fill_plane(d.reshape(d.size), number(0))
     rz = number(0)
@@ -168,11 +185,9 @@ def _conjugate(c, give, bend, on, inverse, edge, m, r, d, hd, q, f, width, goal,
     first, done = rz, 0
     if limit == 0: return 0, rz
     while done < limit and rz > 1e-30*first:
-        fill_plane(q, number(0))
-        fill_plane(f.reshape(f.size), number(0))
-        _forces(d, c, give, q, f, width)
+        _flow_forces(d, c, give, q, f, width)
         energy = number(0)
-        for i in range(len(c)): energy += _resist(d[i], f[i], bend[i], on[i], edge, width, hd[i])
+        for i in range(len(c)): energy += _resist(d[i], f[i], bend[i], width, hd[i])
         if not energy > 0: return done, rz
         step, new = number(rz/energy), number(0)
         for i in range(len(c)): new += _walk(m[i], d[i], r[i], hd[i], step, inverse[i], width)
@@ -240,7 +255,7 @@ def _stiffen(p, w, q, y, prm, hard, bend, on, c, give, inverse, phi, width):
         _precondition(c[i], give, bend[i], on[i], least, prm, width, inverse[i], phi)
 
 @njit(**PLAIN)
-def _solve(g, p, w, q1, y, prm, bend, on, edge, room, tol, limit, width, out):
+def _solve(g, p, w, q1, y, prm, bend, on, room, tol, limit, width, out):
     "Gradient of one plane into `out`: iterations, and its relative error as far as that is known"
     c, give, inverse, phi, m, d, r, hd, q, f, t = room
     beta = prm.rho*w.max() + prm.kappa*(w*w).sum()/w.sum()**2
@@ -254,11 +269,11 @@ def _solve(g, p, w, q1, y, prm, bend, on, edge, room, tol, limit, width, out):
     for _ in range(100):
         _start(g, m, t, c, give, q, f, width)
         size = max(_gradient(p, w, y, f, q, prm, out), 1e-300)
-        _residual(m, f, bend, on, edge, width, r)
+        _residual(m, f, bend, width, r)
         goal = max(.5*tol, min(.02, .1*off))
         most = min(limit - done, _LONGEST)
         goal = goal**2*size/beta
-        steps, left = _conjugate(c, give, bend, on, inverse, edge, m, r, d, hd, q, f, width, goal, most,
+        steps, left = _conjugate(c, give, bend, inverse, m, r, d, hd, q, f, width, goal, most,
                                  patience)
         done += steps
         _start(g, m, t, c, give, q, f, width)
@@ -338,13 +353,14 @@ def _pull_planes(given, w, upstream, prm, tol, limit, width, dp, dw, used, error
         _load_point(given, wb, b, k, prm, width, point, step, pbar)
         for i in range(n): _bend(m[i], wb[i], edge, bend[i], on[i], prm, width)
         unit, share = _unit_pull(g, upstream[b, k]), prm.kappa/wb.sum()
-        spent, left = _solve(g, views, wb, q0, y, prm, bend, on, edge, room, tol, limit, width, out)
+        spent, left = _solve(g, views, wb, q0, y, prm, bend, on, room, tol, limit, width, out)
         used[b, k], error[b, k] = spent, left
         for i in range(n):
             for j in range(pixels): dp[i, b, k, j] = unit*out[i, j]
             dw[i, b, k] = unit*_weight_gradient(views[i], y[i], room[8], pbar, share)
 
 # %% ../../nbs/solvers/72_adjoint_cpu.ipynb #a027
+_JOB = 2**13    # pixels of views in a job, at least
 SINGLE = 1e-3   # the finest tolerance for which single precision is enough
 
 def compiled_pull_back(p, weights, point, upstream, params, tol, limit):
@@ -356,5 +372,5 @@ def compiled_pull_back(p, weights, point, upstream, params, tol, limit):
     w, pull = weights.to(kind).contiguous().numpy(), flat_planes(upstream.to(kind))
     how = pack_prices(params, w.dtype), float(tol), limit, p.shape[-1]
     found = flat_planes(dp), dw.numpy(), used, error
-    run_threads(_pull_planes, used.size, given, w, pull, *how, *found, pieces=4)
+    run_threads(_pull_planes, used.size, given, w, pull, *how, *found, pieces=16, most=p.numel()//_JOB)
     return dp.to(p), dw.sum(2).to(weights), error.max()

@@ -144,5 +144,6 @@ def compiled_gap(marginals: Tensor, # `(N,B,C,H,W)` on the CPU
     p, w = flat_planes(marginals), weights.detach().contiguous().numpy()
     gaps, count = torch.empty(2, marginals.shape[1], dtype=torch.float64), marginals.shape[1]
     prices = pack_prices(params, p.dtype), pack_prices(params, np.float64)
-    run_threads(_still_images, count, p, w, *prices, marginals.shape[-1], flat_planes(image), gaps.numpy())
+    given, found = (p, w, *prices, marginals.shape[-1]), (flat_planes(image), gaps.numpy())
+    run_threads(_still_images, count, *given, *found, most=p.size//2**15)
     return gaps[0], gaps[1]

@@ -35,11 +35,11 @@ def _pool(n):
         _pools[pid] = ThreadPoolExecutor(n)
     return _pools[pid]
 
-def run_threads(kernel, count, *args, pieces=1):
-    "Call `kernel(*args, start, stop)` on ranges that cover `count`, `pieces` for each thread that torch uses"
+def run_threads(kernel, count, *args, pieces=1, most=None):
+    "Call `kernel(*args, start, stop)` on ranges over `count`: `pieces` for each thread, `most` in all"
     threads = max(1, min(torch.get_num_threads(), count))
-    if threads == 1: return kernel(*args, 0, count)
-    n = min(threads*pieces, count)
+    n = min(threads*pieces, count, count if most is None else max(1, most))
+    if threads == 1 or n == 1: return kernel(*args, 0, count)
     cuts = [count*i//n for i in range(n + 1)]
     jobs = [_pool(threads).submit(kernel, *args, start, stop) for start, stop in zip(cuts, cuts[1:])]
     for job in jobs: job.result()
@@ -353,6 +353,8 @@ def _analytic_backward(p, w, prm, upstream, dp, dw, start, stop):
             dw[i, b, c] = by_weight
 
 # %% ../../nbs/solvers/40_closed_form.ipynb #c024
+_JOB = 2**17   # pixels of views in a job, at least
+
 class _CompiledAnalytic(torch.autograd.Function):
     "Analytic barycenter and per-plane status, on the CPU, differentiable in marginals and weights `(N,B)`"
     @staticmethod
@@ -361,7 +363,8 @@ class _CompiledAnalytic(torch.autograd.Function):
         q = torch.empty(marginals.shape[1:], dtype=marginals.dtype)
         status = torch.zeros(marginals.shape[1:3], dtype=torch.uint8)
         given = p, w, pack_prices(params, p.dtype), certify, marginals.shape[-1]
-        run_threads(_analytic_forward, status.numel(), *given, flat_planes(q), status.numpy())
+        found = flat_planes(q), status.numpy()
+        run_threads(_analytic_forward, status.numel(), *given, *found, most=p.size//_JOB)
         ctx.save_for_backward(marginals, weights)
         ctx.params = params
         ctx.mark_non_differentiable(status)
@@ -375,7 +378,7 @@ class _CompiledAnalytic(torch.autograd.Function):
         dp = torch.empty(marginals.shape, dtype=marginals.dtype)
         dw = torch.empty(marginals.shape[:3], dtype=torch.float64)
         given = p, w, pack_prices(ctx.params, p.dtype), flat_planes(upstream.to(dp))
-        run_threads(_analytic_backward, dw[0].numel(), *given, flat_planes(dp), dw.numpy())
+        run_threads(_analytic_backward, dw[0].numel(), *given, flat_planes(dp), dw.numpy(), most=p.size//_JOB)
         by_weight = dw.sum(2).to(weights.dtype) if ctx.needs_input_grad[1] else None
         return dp, by_weight, None, None
 

@@ -250,11 +250,12 @@ def _blank_point(p, width):
     return flow, np.zeros(pixels, p.dtype), multipliers
 
 @entry_kernel
-def _start_planes(p, w, prm, prices, width, cold, unknowns, judged, first, stop):
-    "Judge planes `first` to `stop` at `unknowns`, or where `cold` at their analytic barycenters"
+def _start_planes(p, w, prm, prices, width, cold, unknowns, judged, black, first, stop):
+    "Judge planes `first` to `stop` in black, and at `unknowns` or, where `cold`, at analytic barycenters"
     channels, pixels = p.shape[2:]
     given, step, room = _room(p, width, prm)
     point, work = _blank_point(p, width), np.empty((9, pixels), p.dtype)
+    still, dark, _ = _blank_point(p, width)
     for plane in range(first, stop):
         b, c = plane//channels, plane % channels
         wb = w[:, b].copy()
@@ -265,6 +266,7 @@ def _start_planes(p, w, prm, prices, width, cold, unknowns, judged, first, stop)
         else: _take(unknowns, wb, b, c, step[2], prm, width, point)
         seen = _judge(given, wb, point, prices, step[2], width, room)
         for k in range(3): judged[k, b, c] = seen[k]
+        black[b, c] = primal_plane(given[0], wb, still, dark, given[2], prices, width, room[0])[0]
 
 @entry_kernel
 def _finish_planes(p, w, prm, prices, width, rule, spare, nil, unknowns, judged, iters, first, stop):
@@ -281,16 +283,18 @@ def _finish_planes(p, w, prm, prices, width, rule, spare, nil, unknowns, judged,
         _copy_point(z, new)
         _copy_point(start, new)
         seen = judged[0, b, c], judged[1, b, c], judged[2, b, c]
-        found = _solve_plane(given, wb, (z, new, start), seen, spare[b], nil[b], prm, prices, rule, width,
+        found = _solve_plane(given, wb, (z, new, start), seen, spare[b], nil[b, c], prm, prices, rule, width,
                              step, room)
         iters[b, c], judged[0, b, c], judged[1, b, c] = found
         _put(unknowns, wb, b, c, new)
 
 # %% ../../nbs/solvers/50_cpu.ipynb #c050
+_JOB = 2**14   # pixels of views in a job, at least
+
 @torch.no_grad()
 def solve_planes(problem, limits, init=None, first=40, growth=1.3, relax=1.8, slack=0.):
     "The solution of a batch, plane by plane"
-    found, zero = problem.blank(), problem.zero()
+    found = problem.blank()
     if init is not None:
         check_start(problem, init)
         for name in ('flow', 'image', 'multipliers'): getattr(found, name).copy_(getattr(init, name))
@@ -298,20 +302,23 @@ def solve_planes(problem, limits, init=None, first=40, growth=1.3, relax=1.8, sl
     unknowns = tuple(flat_planes(t) for t in (found.flow, found.image, found.multipliers))
     prices = pack_prices(problem.params, p.dtype), pack_prices(problem.params, np.float64)
     images, channels = p.shape[1:3]
-    judged, iters = np.empty((3, images, channels)), np.empty((images, channels), np.int64)
+    judged, black = np.empty((3, images, channels)), np.empty((images, channels))
+    iters = np.empty((images, channels), np.int64)
     def shared_out(kernel, *args):
-        run_threads(kernel, images*channels, p, w, *prices, problem.views.shape[-1], *args, pieces=8)
+        given = p, w, *prices, problem.views.shape[-1]
+        run_threads(kernel, images*channels, *given, *args, pieces=16, most=p.size//_JOB)
     def together():
         "Gap and objective of every image, and whether it is done"
         primal, dual = torch.from_numpy(judged[:2].sum(2))
         gap = (primal - dual).clamp(min=0)
-        return gap, primal, relative(gap, primal, zero) <= limits.tol
-    shared_out(_start_planes, init is None, unknowns, judged)
+        return gap, primal, relative(gap, primal, torch.from_numpy(nil.sum(1))) <= limits.tol
+    shared_out(_start_planes, init is None, unknowns, judged, black)
+    nil = np.finfo(p.dtype).eps*black
     spare = POOLED*limits.tol*judged[1].sum(1).clip(min=0)/channels
     spare[together()[2].numpy()] = np.inf
     rule = _Rule((1 - POOLED)*limits.tol, limits.max_iters, limits.check, first, float(growth),
                  p.dtype.type(relax), float(slack*limits.tol))
-    shared_out(_finish_planes, rule, spare, zero.numpy()/channels, unknowns, judged, iters)
+    shared_out(_finish_planes, rule, spare, nil, unknowns, judged, iters)
     found.gap, found.primal, found.converged = together()
     found.iters = torch.from_numpy(iters).amax(1)
     return found

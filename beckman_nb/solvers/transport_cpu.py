@@ -111,6 +111,8 @@ def plane_frame(problem, schedule):
                  problem.norm == 'l1', width)
 
 # %% ../../nbs/solvers/77_transport_cpu.ipynb #k010
+_JOB = 2**12   # pixels in a job, at least
+
 @cache
 def _linear_algebra():
     "The libraries behind `np.dot`, whose own threads would get in the way of ours"
@@ -135,7 +137,7 @@ def cpu_transport(
     nil = change.zero().numpy()/channels
     with _linear_algebra().limit(limits=1, user_api='blas'):
         run_threads(_solve_planes, images*channels, frame, weights, rule, nil, unknowns, judged, iters,
-                    pieces=8)
+                    pieces=16, most=frame.f.size//_JOB)
     cost, value = torch.from_numpy(judged.sum(2))
     found.gap, found.primal = (cost - value).clamp(min=0), cost
     found.converged = relative(found.gap, cost, change.zero()) <= limits.tol
