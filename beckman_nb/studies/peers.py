@@ -108,7 +108,7 @@ def geomloss_seconds(
     x:Tensor, # images (B,C,H,W), square, side a power of 2
     reg:float=.004, # as for POT
     repeats:int=5, # runs
-) -> float: # seconds per image, or None where geomloss or pykeops is missing
+) -> float: # seconds per image, or None where geomloss 0.2 or pykeops is missing
     "geomloss's `ImagesBarycenter`, batched over images and channels"
     try: from geomloss import ImagesBarycenter
     except ImportError: return None
@@ -144,6 +144,6 @@ def peer_rows(
     "How many times faster than POT and geomloss"
     theirs = geomloss_seconds(x[:4], reg)
     rows = _pot_rows(x[:5], seconds, reg)
-    if theirs is None: return rows + [not_measured('against geomloss')]
+    if theirs is None: return rows + [not_measured('against geomloss 0.2')]
     what = f'against geomloss at the same blur (batch {len(x[:4])}, per image)'
     return rows + [bench_row(what, theirs/seconds, None, '× faster', baseline_seconds=theirs)]
