@@ -90,7 +90,7 @@ def _forces(m, c, give, q, f, width):
 
 @njit(**FAST)
 def _flow_forces(m, c, give, q, f, width):
-    "The same of a flow alone, whatever `q` and `f` were; `q` is what pulls at the image"
+    "Forces of a flow alone, whatever `f` was; `q` is what pulls at the image, not yet multiplied by `give`"
     n = len(q)
     fill_plane(q, f.dtype.type(0))
     for i in range(len(c)):

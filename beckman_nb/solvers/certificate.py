@@ -109,10 +109,27 @@ def dual_plane(p, w, y, pbar, prices, edge, width, r, d, s):
 
 # %% ../../nbs/solvers/45_certificate.ipynb #r002
 @njit(**PLAIN)
-def is_done(primal, dual, tol, spare, nil):
+def is_done(primal, dual, own, spare, nil):
     "Whether a plane needs no more iterations"
     gap = max(primal - dual, 0.)
-    return gap <= tol*primal + spare or max(gap, primal) <= nil
+    return (gap <= own*primal + spare or max(gap, primal) <= nil) and primal < math.inf
+
+def shares(tol, bounds, first):
+    "What is a plane's own of the tolerance, and `spare` `(B,)`, by bounds `(B,C)` from below on objectives"
+    part = .9 if first else .1
+    return part*tol, (1 - part)*tol*np.maximum(bounds, 0).mean(1)
+
+def go_on(run, judge, iters, max_iters, limit=300):
+    "Run the planes of images that are not done, up to a limit that doubles; what is judged in the end"
+    first = True
+    while True:
+        left = ~judge()[2].numpy() & (iters < max_iters).any(1)
+        todo = np.flatnonzero(np.repeat(left, iters.shape[1]))
+        if len(todo) == 0: return judge()
+        before = iters.sum()
+        run(todo, min(limit, max_iters), first)
+        if not first and iters.sum() == before: return judge()   # each plane is done
+        first, limit = False, 2*limit
 
 # %% ../../nbs/solvers/45_certificate.ipynb #c073
 @entry_kernel
@@ -135,6 +152,8 @@ def _still_images(p, w, prm, prices, width, q, gaps, first, stop):
             dual += dual_plane(views, wb, y, pbar, prices, edge, width, r, d, s)
         gaps[0, b], gaps[1, b] = max(primal - dual, 0.), primal
 
+_JOB = 2**15   # pixels of views in a job, at least
+
 def compiled_gap(marginals: Tensor, # `(N,B,C,H,W)` on the CPU
                  image: Tensor, # their analytic barycenter, `(B,C,H,W)`
                  params: BeckmanParams, # the prices
@@ -145,5 +164,5 @@ def compiled_gap(marginals: Tensor, # `(N,B,C,H,W)` on the CPU
     gaps, count = torch.empty(2, marginals.shape[1], dtype=torch.float64), marginals.shape[1]
     prices = pack_prices(params, p.dtype), pack_prices(params, np.float64)
     given, found = (p, w, *prices, marginals.shape[-1]), (flat_planes(image), gaps.numpy())
-    run_threads(_still_images, count, *given, *found, most=p.size//2**15)
+    run_threads(_still_images, count, *given, *found, most=p.size//_JOB)
     return gaps[0], gaps[1]

@@ -39,10 +39,14 @@ def run_threads(kernel, count, *args, pieces=1, most=None):
     "Call `kernel(*args, start, stop)` on ranges over `count`: `pieces` for each thread, `most` in all"
     threads = max(1, min(torch.get_num_threads(), count))
     n = min(threads*pieces, count, count if most is None else max(1, most))
+    if n > threads: n -= n % threads   # the same number for each
     if threads == 1 or n == 1: return kernel(*args, 0, count)
     cuts = [count*i//n for i in range(n + 1)]
     jobs = [_pool(threads).submit(kernel, *args, start, stop) for start, stop in zip(cuts, cuts[1:])]
-    for job in jobs: job.result()
+    try:
+        for job in jobs: job.result()
+    finally:
+        for job in jobs: job.cancel()
 
 # %% ../../nbs/solvers/40_closed_form.ipynb #c009
 _Prices = namedtuple('_Prices', 'lam rho mu theta kappa reach nil huge tiny zero one')
@@ -354,7 +358,6 @@ def _analytic_backward(p, w, prm, upstream, dp, dw, start, stop):
 
 # %% ../../nbs/solvers/40_closed_form.ipynb #c024
 _JOB = 2**17   # pixels of views in a job, at least
-
 class _CompiledAnalytic(torch.autograd.Function):
     "Analytic barycenter and per-plane status, on the CPU, differentiable in marginals and weights `(N,B)`"
     @staticmethod

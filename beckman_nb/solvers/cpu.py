@@ -14,7 +14,7 @@ import torch
 from numba import njit
 from torch import Tensor
 from ..program.beckman import BeckmanParams, relative
-from .certificate import dual_plane, is_done, primal_plane
+from .certificate import dual_plane, go_on, is_done, primal_plane, shares
 from .closed_form import (
     copy_plane, edge_mask, exact_average, FAST, fill_plane, flat_planes, load_plane,
     multiplier_plane, pack_prices, PLAIN, run_threads, solve_plane)
@@ -113,7 +113,7 @@ def squared_distance(a, b):
 
 @njit(**PLAIN)
 def _rebalance(w, m, q, y, m0, q0, y0, omega, prm):
-    "Primal weight after travelling from the point with index 0, as in `pdhg`"
+    "Primal weight after travelling from the point (m0, q0, y0), as in `pdhg`"
     primal, dual = w.sum()*squared_distance(q, q0), 0.
     for i in range(len(m)):
         primal += 2*w[i]*squared_distance(m[i], m0[i])
@@ -204,24 +204,21 @@ def _judge(given, w, point, prices, edge, width, room):
     return primal, dual_plane(views, w, y, pbar, prices, edge, width, r, d, s), paid
 
 # %% ../../nbs/solvers/50_cpu.ipynb #c048
-POOLED = .1   # share of the tolerance that the planes of an image have together
-_Rule = namedtuple('_Rule', 'own max_iters check first growth relax share')
+_Rule = namedtuple('_Rule', 'own slack check growth relax')
 
 @njit(**PLAIN)
-def _solve_plane(given, w, states, seen, spare, nil, prm, prices, rule, width, step, room):
-    "Iterate one plane until it is done: iterations, objective and bound"
+def _solve_plane(given, w, states, seen, at, limit, spare, nil, prm, prices, rule, width, step, room):
+    "Go on until a plane is done: what is seen then, and where it is"
     z, new, _ = states
     primal, dual, paid = seen
-    omega, lam = prm.mu, prm.lam
-    length = left = rule.first
-    done = 0
-    while done < rule.max_iters and not is_done(primal, dual, rule.own, spare, nil):
-        if rule.share > 0:
-            ease = min(.01, rule.share*primal/max(paid, 1e-300))
-            lam = z[1].dtype.type(prices.lam*(1 - ease))
+    done, omega, length = at
+    left, lam = length, prm.lam
+    while done < limit and not is_done(primal, dual, rule.own, spare, nil):
+        ease = rule.slack*(rule.own*primal + spare)/max(paid, 1e-300)
+        lam = z[1].dtype.type(prices.lam*(1 - min(.01, ease)))
         _settle(z[0], prm.tiny, prm.zero)
         _settle(z[2], prm.tiny, prm.zero)
-        steps = min(rule.check, rule.max_iters - done)
+        steps = min(rule.check, limit - done)
         done += steps
         while steps > 0:
             now = min(steps, left)
@@ -230,7 +227,7 @@ def _solve_plane(given, w, states, seen, spare, nil, prm, prices, rule, width, s
             omega = _advance(given, w, states, omega, lam, prm, rule.relax, now, left == 0, width, step)
             if left == 0: length = left = int(rule.growth*length)
         primal, dual, paid = _judge(given, w, new, prices, step[2], width, room)
-    return done, primal, dual
+    return (primal, dual, paid), (done, omega, length)
 
 # %% ../../nbs/solvers/50_cpu.ipynb #c048a
 @njit(**PLAIN)
@@ -250,7 +247,7 @@ def _blank_point(p, width):
     return flow, np.zeros(pixels, p.dtype), multipliers
 
 @entry_kernel
-def _start_planes(p, w, prm, prices, width, cold, unknowns, judged, black, first, stop):
+def _start_planes(p, w, prm, prices, width, cold, unknowns, judged, known, black, first, stop):
     "Judge planes `first` to `stop` in black, and at `unknowns` or, where `cold`, at analytic barycenters"
     channels, pixels = p.shape[2:]
     given, step, room = _room(p, width, prm)
@@ -260,36 +257,44 @@ def _start_planes(p, w, prm, prices, width, cold, unknowns, judged, black, first
         b, c = plane//channels, plane % channels
         wb = w[:, b].copy()
         _load(p, wb, b, c, prm, given)
-        if cold:
-            _cold_start(given[0], wb, prm, point, work)
-            _put(unknowns, wb, b, c, point)
-        else: _take(unknowns, wb, b, c, step[2], prm, width, point)
-        seen = _judge(given, wb, point, prices, step[2], width, room)
-        for k in range(3): judged[k, b, c] = seen[k]
         black[b, c] = primal_plane(given[0], wb, still, dark, given[2], prices, width, room[0])[0]
+        _cold_start(given[0], wb, prm, point, work)
+        seen = _judge(given, wb, point, prices, step[2], width, room)
+        known[b, c] = seen[1]
+        if cold: _put(unknowns, wb, b, c, point)
+        else:
+            _take(unknowns, wb, b, c, step[2], prm, width, point)
+            for i in range(len(p)): copy_plane(unknowns[0][i, b, c], point[0][i])
+            seen = _judge(given, wb, point, prices, step[2], width, room)
+        for k in range(3): judged[k, b, c] = seen[k]
 
 @entry_kernel
-def _finish_planes(p, w, prm, prices, width, rule, spare, nil, unknowns, judged, iters, first, stop):
-    "Solve planes `first` to `stop` from `unknowns`, where their solutions go"
+def _finish_planes(p, w, prm, prices, width, todo, limit, rule, spare, nil, unknowns, judged, at,
+                   first, stop):
+    "Solve the planes `todo[first:stop]` from `unknowns`, where their solutions go"
     channels = p.shape[2]
+    iters, omega, length = at
     given, step, room = _room(p, width, prm)
     z, new = _blank_point(p, width), _blank_point(p, width)
     start = _blank_point(p, width)
-    for plane in range(first, stop):
-        b, c = plane//channels, plane % channels
+    for k in range(first, stop):
+        b, c = todo[k]//channels, todo[k] % channels
+        seen = judged[0, b, c], judged[1, b, c], judged[2, b, c]
+        if is_done(seen[0], seen[1], rule.own, spare[b], nil[b, c]): continue
         wb = w[:, b].copy()
         _load(p, wb, b, c, prm, given)
         _take(unknowns, wb, b, c, step[2], prm, width, new)
         _copy_point(z, new)
         _copy_point(start, new)
-        seen = judged[0, b, c], judged[1, b, c], judged[2, b, c]
-        found = _solve_plane(given, wb, (z, new, start), seen, spare[b], nil[b, c], prm, prices, rule, width,
-                             step, room)
-        iters[b, c], judged[0, b, c], judged[1, b, c] = found
+        here = iters[b, c], omega[b, c], length[b, c]
+        seen, here = _solve_plane(given, wb, (z, new, start), seen, here, limit, spare[b], nil[b, c], prm,
+                                  prices, rule, width, step, room)
+        for j in range(3): judged[j, b, c] = seen[j]
+        iters[b, c], omega[b, c], length[b, c] = here
         _put(unknowns, wb, b, c, new)
 
 # %% ../../nbs/solvers/50_cpu.ipynb #c050
-_JOB = 2**14   # pixels of views in a job, at least
+_JOB = 2**14   # pixels of views in a job, at least: some milliseconds
 
 @torch.no_grad()
 def solve_planes(problem, limits, init=None, first=40, growth=1.3, relax=1.8, slack=0.):
@@ -301,25 +306,24 @@ def solve_planes(problem, limits, init=None, first=40, growth=1.3, relax=1.8, sl
     p, w = flat_planes(problem.views), problem.weights.contiguous().numpy()
     unknowns = tuple(flat_planes(t) for t in (found.flow, found.image, found.multipliers))
     prices = pack_prices(problem.params, p.dtype), pack_prices(problem.params, np.float64)
-    images, channels = p.shape[1:3]
-    judged, black = np.empty((3, images, channels)), np.empty((images, channels))
-    iters = np.empty((images, channels), np.int64)
-    def shared_out(kernel, *args):
-        given = p, w, *prices, problem.views.shape[-1]
-        run_threads(kernel, images*channels, *given, *args, pieces=16, most=p.size//_JOB)
-    def together():
-        "Gap and objective of every image, and whether it is done"
+    given, planes = (p, w, *prices, problem.views.shape[-1]), p.shape[1:3]
+    judged, iters = np.empty((3, *planes)), np.zeros(planes, np.int64)
+    known, black = np.empty(planes), np.empty(planes)
+    def shared_out(kernel, count, *args):
+        run_threads(kernel, count, *given, *args, pieces=16, most=count*len(p)*p.shape[3]//_JOB)
+    shared_out(_start_planes, iters.size, init is None, unknowns, judged, known, black)
+    nil = np.finfo(p.dtype).eps*black
+    # where each plane is: iterations, primal weight, length of its epoch
+    at = iters, np.full(planes, prices[0].mu), np.full(planes, first) 
+    def run(todo, limit, with_nil):
+        own, spare = shares(limits.tol, np.maximum(known, judged[1]), with_nil)
+        rule = _Rule(float(own), float(slack), limits.check, float(growth), p.dtype.type(relax))
+        shared_out(_finish_planes, len(todo), todo, limit, rule, spare, with_nil*nil, unknowns, judged, at)
+    def judge():
         primal, dual = torch.from_numpy(judged[:2].sum(2))
         gap = (primal - dual).clamp(min=0)
         return gap, primal, relative(gap, primal, torch.from_numpy(nil.sum(1))) <= limits.tol
-    shared_out(_start_planes, init is None, unknowns, judged, black)
-    nil = np.finfo(p.dtype).eps*black
-    spare = POOLED*limits.tol*judged[1].sum(1).clip(min=0)/channels
-    spare[together()[2].numpy()] = np.inf
-    rule = _Rule((1 - POOLED)*limits.tol, limits.max_iters, limits.check, first, float(growth),
-                 p.dtype.type(relax), float(slack*limits.tol))
-    shared_out(_finish_planes, rule, spare, nil, unknowns, judged, iters)
-    found.gap, found.primal, found.converged = together()
+    found.gap, found.primal, found.converged = go_on(run, judge, iters, limits.max_iters)
     found.iters = torch.from_numpy(iters).amax(1)
     return found
 

@@ -74,7 +74,7 @@ class Solution:
     multipliers: Tensor # d, `(N,B,C,H,W)`
     gap: Tensor=None # `(B,)` float64: certified bound on the suboptimality
     primal: Tensor=None # `(B,)` float64: the objective
-    iters: Tensor=None # `(B,)` int64: iterations spent
+    iters: Tensor=None # `(B,)` int64: iterations spent, on the plane that took most
     converged: Tensor=None # `(B,)` bool: relative gap within the tolerance
 
     def put(self,

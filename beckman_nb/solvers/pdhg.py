@@ -56,7 +56,7 @@ def pdhg_iterations(p, w, z, omega, params, steps, relax=1.8):
 
 # %% ../../nbs/solvers/10_pdhg.ipynb #c023
 class PDHG(Iteration):
-    "Over-relaxed PDHG in epochs; `run` is what the compiled solvers replace"
+    "Over-relaxed PDHG in epochs; `run` is what the one for a GPU replaces"
     def __init__(self, problem, limits, init=None, first=40, growth=1.3, relax=1.8):
         super().__init__(problem, limits, init)
         self.z = self.new = self.start

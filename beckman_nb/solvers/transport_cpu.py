@@ -14,17 +14,19 @@ from importlib import import_module
 from numba import njit
 from threadpoolctl import ThreadpoolController
 from ..program.beckman import relative
-from .certificate import is_done
-from .closed_form import copy_plane, flat_planes, PLAIN, run_threads
+from ..program.cosine import laplace_solver
+from ..program.grid import difference
+from .certificate import go_on, is_done, shares
+from .closed_form import copy_plane, fill_plane, flat_planes, PLAIN, run_threads
 from .kernels import entry_kernel
 from .loop import Limits
-from .transport import Change, Point, Schedule, Transport, first_weights
+from .transport import Change, Point, Schedule, Transport, first_weights, lengths
 from .transport_plane import Frame, grid_modes, invert_stiffness, judge_plane
 from .transport_plane import mean_is_better, Prices, reweight_plane, room_to_judge
 from .transport_plane import set_point, step_plane
 
 # %% ../../nbs/solvers/77_transport_cpu.ipynb #k007
-_Rule = namedtuple('_Rule', 'tol max_iters check first growth reweight')
+_Rule = namedtuple('_Rule', 'own check first growth reweight')
 
 @njit(**PLAIN)
 def _blank_point(n, width, like):
@@ -32,6 +34,16 @@ def _blank_point(n, width, like):
     def plane(pixels): return np.zeros(pixels, like.dtype)
     def planes(): return np.zeros((2, n), like.dtype)
     return Point(plane(n), planes(), planes(), plane(n + width + 1), plane(n))
+
+@njit(**PLAIN)
+def _clear(point):
+    "Nothing in it any more, whatever there was"
+    nothing = point.z.dtype.type(0)
+    fill_plane(point.z, nothing)
+    fill_plane(point.h.reshape(point.h.size), nothing)
+    fill_plane(point.flow.reshape(point.flow.size), nothing)
+    fill_plane(point.prices, nothing)
+    fill_plane(point.created, nothing)
 
 @njit(**PLAIN)
 def _turn_plane(points, mean, count, w, rule, frame, inverse, slopes):
@@ -46,17 +58,17 @@ def _turn_plane(points, mean, count, w, rule, frame, inverse, slopes):
     set_point(sums, now, kind(0))
 
 @njit(**PLAIN)
-def _solve_plane(amount, f, points, w, nil, rule, frame, inverse, room, slopes, judge):
+def _solve_plane(amount, f, points, w, limit, spare, nil, rule, frame, inverse, room, slopes, judge):
     "Iterate one plane until it is done: iterations, cost and bound, with what attains them in `judge`"
     now, sums, _ = points
     length, count = rule.first, 0
     done = 0
     mean, cost, value = mean_is_better(amount, now, sums, count, frame, judge)
-    while done < rule.max_iters and not is_done(cost, value, rule.tol, 0., nil):
+    while done < limit and not is_done(cost, value, rule.own, spare, nil):
         if count >= length:
             _turn_plane(points, mean, count, w, rule, frame, inverse, slopes)
             length, count = int(rule.growth*length), 0
-        steps = min(rule.check, rule.max_iters - done)
+        steps = min(rule.check, limit - done)
         for _ in range(steps): step_plane(f, now, sums, w[0], w[1], inverse, frame, room)
         count += steps
         done += steps
@@ -67,8 +79,8 @@ def _solve_plane(amount, f, points, w, nil, rule, frame, inverse, room, slopes, 
 
 # %% ../../nbs/solvers/77_transport_cpu.ipynb #k008
 @entry_kernel
-def _solve_planes(frame, weights, rule, nil, unknowns, judged, iters, first, stop):
-    "The cheapest transport in planes `first` to `stop`, put where it belongs"
+def _solve_planes(frame, weights, todo, limit, rule, spare, nil, unknowns, judged, iters, first, stop):
+    "The cheapest transport in the planes `todo[first:stop]`, put where it belongs"
     amount, f = frame.amount, frame.f
     channels, n = amount.shape[1:]
     width = frame.width
@@ -78,14 +90,13 @@ def _solve_planes(frame, weights, rule, nil, unknowns, judged, iters, first, sto
     inverse, slopes = np.empty(n, f.dtype), np.empty((2, 2, n), f.dtype)
     now, sums = _blank_point(n, width, f), _blank_point(n, width, f)
     points, judge = (now, sums, _blank_point(n, width, f)), room_to_judge(frame)
-    nothing = f.dtype.type(0)
-    for plane in range(first, stop):
-        b, c = plane//channels, plane % channels
-        for point in points: set_point(point, point, nothing)
+    for k in range(first, stop):
+        b, c = todo[k]//channels, todo[k] % channels
+        for point in points: _clear(point)
         w = weights[b, c].copy()
         invert_stiffness(frame.modes.stiff, w[1], inverse)
-        found = _solve_plane(amount[b, c], f[b, c], points, w, nil[b], rule, frame, inverse, room, slopes,
-                             judge)
+        found = _solve_plane(amount[b, c], f[b, c], points, w, limit, spare[b], nil[b], rule, frame, inverse,
+                             room, slopes, judge)
         iters[b, c], judged[0, b, c], judged[1, b, c] = found
         copy_plane(flow[b, c], judge.flow)
         copy_plane(residual[b, c], judge.residual)
@@ -110,8 +121,18 @@ def plane_frame(problem, schedule):
     return Frame(amount, f, modes, judge_modes, edge, below, edge.astype(np.float64), fixed, mu,
                  problem.norm == 'l1', width)
 
+def potential_bounds(change):
+    "Bounds `(B,C)` from below on what the channels cost, float64"
+    f = change.amount
+    c = f.new_full((*f.shape[:2], 1, 1), 0. if change.mu == np.inf else .1)
+    u = laplace_solver(f, c)(f)
+    steepest = lengths(difference(u), change.norm).amax((-1, -2, -3))
+    highest = u.abs().amax((-1, -2))/change.mu
+    value, scale = (u*f).sum((-1, -2)), torch.maximum(steepest, highest)
+    return (value/scale.clamp(min=1e-300)).clamp(min=0)
+
 # %% ../../nbs/solvers/77_transport_cpu.ipynb #k010
-_JOB = 2**12   # pixels in a job, at least
+_JOB = 2**12   # pixels in a job, at least: some milliseconds
 
 @cache
 def _linear_algebra():
@@ -131,15 +152,21 @@ def cpu_transport(
     frame, found = plane_frame(change, schedule), change.blank()
     unknowns = tuple(flat_planes(t) for t in (found.flow, found.residual, found.multipliers))
     weights = torch.stack(first_weights(change), -1).to(change.dtype).numpy()
-    images, channels = weights.shape[:2]
-    judged, iters = np.empty((2, images, channels)), np.empty((images, channels), np.int64)
-    rule = _Rule(float(tol), max_iters, check, schedule.length, schedule.growth, not schedule.fixed)
-    nil = change.zero().numpy()/channels
+    planes = weights.shape[:2]
+    judged, iters = np.full((2, *planes), np.nan), np.full(planes, -1)   # nothing is known yet
+    known = potential_bounds(change).numpy() if planes[1] > 1 else np.zeros(planes)
+    nil = change.zero().numpy()/planes[1]
+    def run(todo, limit, with_nil):
+        own, spare = shares(tol, known if with_nil else np.fmax(known, judged[1]), with_nil)
+        rule = _Rule(float(own), check, schedule.length, schedule.growth, not schedule.fixed)
+        how, most = (limit, rule, spare, with_nil*nil), len(todo)*frame.f.shape[2]//_JOB
+        run_threads(_solve_planes, len(todo), frame, weights, todo, *how, unknowns, judged, iters,
+                    pieces=16, most=most)
+    def judge():
+        cost, value = torch.from_numpy(judged.sum(2))
+        gap = (cost - value).clamp(min=0)
+        return gap, cost, relative(gap, cost, change.zero()) <= limits.tol
     with _linear_algebra().limit(limits=1, user_api='blas'):
-        run_threads(_solve_planes, images*channels, frame, weights, rule, nil, unknowns, judged, iters,
-                    pieces=16, most=frame.f.size//_JOB)
-    cost, value = torch.from_numpy(judged.sum(2))
-    found.gap, found.primal = (cost - value).clamp(min=0), cost
-    found.converged = relative(found.gap, cost, change.zero()) <= limits.tol
+        found.gap, found.primal, found.converged = go_on(run, judge, iters, max_iters, limit=1000)
     found.iters = torch.from_numpy(iters).amax(1)
     return found
