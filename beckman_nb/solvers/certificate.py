@@ -119,7 +119,7 @@ def shares(tol, bounds, first):
     part = .9 if first else .1
     return part*tol, (1 - part)*tol*np.maximum(bounds, 0).mean(1)
 
-def go_on(run, judge, iters, max_iters, limit=300):
+def go_on(run, judge, iters, max_iters, limit=1000):
     "Run the planes of images that are not done, up to a limit that doubles; what is judged in the end"
     first = True
     while True:

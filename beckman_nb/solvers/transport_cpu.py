@@ -167,6 +167,6 @@ def cpu_transport(
         gap = (cost - value).clamp(min=0)
         return gap, cost, relative(gap, cost, change.zero()) <= limits.tol
     with _linear_algebra().limit(limits=1, user_api='blas'):
-        found.gap, found.primal, found.converged = go_on(run, judge, iters, max_iters, limit=1000)
+        found.gap, found.primal, found.converged = go_on(run, judge, iters, max_iters)
     found.iters = torch.from_numpy(iters).amax(1)
     return found
