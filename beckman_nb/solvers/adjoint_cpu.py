@@ -71,26 +71,8 @@ def _precondition(c, give, bend, on, least, prm, width, inverse, phi):
 
 # %% ../../nbs/solvers/72_adjoint_cpu.ipynb #a015
 @njit(**FAST)
-def _forces(m, c, give, q, f, width):
-    "Image `q`, given as what pulls at it, and forces `f` = c (q - div m) + f, all views"
-    n = len(q)
-    for i in range(len(c)):
-        ci, fi = c[i], f[i]
-        my, mx = m[i, 0], m[i, 1]
-        up, left = my[1:], mx[width:]
-        my, mx = my[width + 1:], mx[width + 1:]
-        for k in range(n):
-            s = ci[k]*(my[k] - up[k] + mx[k] - left[k])
-            q[k] += s - fi[k]
-            fi[k] -= s
-    for k in range(n): q[k] *= give[k]
-    for i in range(len(c)):
-        ci, fi = c[i], f[i]
-        for k in range(n): fi[k] += ci[k]*q[k]
-
-@njit(**FAST)
-def _flow_forces(m, c, give, q, f, width):
-    "Forces of a flow alone, whatever `f` was; `q` is what pulls at the image, not yet multiplied by `give`"
+def _stretch(m, c, q, f, width):
+    "Forces `f` = -c div m of all views where the image is 0, and their pull `q` on it"
     n = len(q)
     fill_plane(q, f.dtype.type(0))
     for i in range(len(c)):
@@ -102,9 +84,27 @@ def _flow_forces(m, c, give, q, f, width):
             s = ci[k]*(my[k] - up[k] + mx[k] - left[k])
             q[k] += s
             fi[k] = -s
+
+@njit(**FAST)
+def _yield(c, give, q, f):
+    "The image `q` follows what pulls at it, and the forces `f` follow the image"
+    n = len(q)
+    for k in range(n): q[k] *= give[k]
     for i in range(len(c)):
         ci, fi = c[i], f[i]
-        for k in range(n): fi[k] += ci[k]*give[k]*q[k]
+        for k in range(n): fi[k] += ci[k]*q[k]
+
+@njit(**FAST)
+def _start(g, m, t, c, give, q, f, width):
+    "Image and forces at a flow, with the pull `g` and multipliers `t`"
+    _stretch(m, c, q, f, width)
+    for k in range(len(g)): q[k] += g[k]
+    for i in range(len(t)):
+        ti, fi = t[i], f[i]
+        for k in range(len(g)):
+            q[k] -= ti[k]
+            fi[k] += ti[k]
+    _yield(c, give, q, f)
 
 # %% ../../nbs/solvers/72_adjoint_cpu.ipynb #a016
 @njit(**FAST)
@@ -185,7 +185,8 @@ def _conjugate(c, give, bend, inverse, m, r, d, hd, q, f, width, goal, limit, pa
     first, done = rz, 0
     if limit == 0: return 0, rz
     while done < limit and rz > 1e-30*first:
-        _flow_forces(d, c, give, q, f, width)
+        _stretch(d, c, q, f, width)
+        _yield(c, give, q, f)
         energy = number(0)
         for i in range(len(c)): energy += _resist(d[i], f[i], bend[i], width, hd[i])
         if not energy > 0: return done, rz
@@ -202,16 +203,6 @@ def _conjugate(c, give, bend, inverse, m, r, d, hd, q, f, width, goal, limit, pa
     return done, max(left, 0.)
 
 # %% ../../nbs/solvers/72_adjoint_cpu.ipynb #a022
-@njit(**FAST)
-def _start(g, m, t, c, give, q, f, width):
-    "Image and forces at a flow, with the pull `g` and multipliers `t`"
-    fill_plane(f.reshape(f.size), f.dtype.type(0))
-    for k in range(len(g)): q[k] = g[k]
-    for i in range(len(t)):
-        ti, fi = t[i], f[i]
-        for k in range(len(g)): fi[k] = ti[k]
-    _forces(m, c, give, q, f, width)
-
 @njit(**FAST)
 def _gradient(p, w, y, f, q, prm, dp):
     "Gradient by the views, and its squared norm"

@@ -121,14 +121,14 @@ def shares(tol, bounds, first):
 
 def go_on(run, judge, iters, max_iters, limit=1000):
     "Run the planes of images that are not done, up to a limit that doubles; what is judged in the end"
-    first = True
+    first, before = True, None
     while True:
-        left = ~judge()[2].numpy() & (iters < max_iters).any(1)
+        judged, spent = judge(), iters.sum()
+        left = ~judged[2].numpy() & (iters < max_iters).any(1)
         todo = np.flatnonzero(np.repeat(left, iters.shape[1]))
-        if len(todo) == 0: return judge()
-        before = iters.sum()
+        if len(todo) == 0 or spent == before: return judged   # none is left, or each plane of theirs is done
         run(todo, min(limit, max_iters), first)
-        if not first and iters.sum() == before: return judge()   # each plane is done
+        before = None if first else spent
         first, limit = False, 2*limit
 
 # %% ../../nbs/solvers/45_certificate.ipynb #c073

@@ -212,7 +212,7 @@ def _solve_plane(given, w, states, seen, at, limit, spare, nil, prm, prices, rul
     z, new, _ = states
     primal, dual, paid = seen
     done, omega, length = at
-    left, lam = length, prm.lam
+    left = length
     while done < limit and not is_done(primal, dual, rule.own, spare, nil):
         ease = rule.slack*(rule.own*primal + spare)/max(paid, 1e-300)
         lam = z[1].dtype.type(prices.lam*(1 - min(.01, ease)))
@@ -314,7 +314,7 @@ def solve_planes(problem, limits, init=None, first=40, growth=1.3, relax=1.8, sl
     shared_out(_start_planes, iters.size, init is None, unknowns, judged, known, black)
     nil = np.finfo(p.dtype).eps*black
     # where each plane is: iterations, primal weight, length of its epoch
-    at = iters, np.full(planes, prices[0].mu), np.full(planes, first) 
+    at = iters, np.full(planes, prices[0].mu), np.full(planes, first)
     def run(todo, limit, with_nil):
         own, spare = shares(limits.tol, np.maximum(known, judged[1]), with_nil)
         rule = _Rule(float(own), float(slack), limits.check, float(growth), p.dtype.type(relax))
